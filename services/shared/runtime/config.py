@@ -1,0 +1,116 @@
+"""Configuration: one YAML file a service, overridden by environment variables, frozen and strict.
+
+`ASR__SERVER__PORT=9001` overrides `server.port` of the ASR service. Secrets never stand in the
+YAML: `server.api_keys_file` names a file, or `ASR__SERVER__API_KEYS` holds a JSON list.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from services.shared.protocol.codec import describe
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+PositiveMs = Annotated[int, Field(gt=0, le=3_600_000)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the sentence names the file and every wrong key."""
+
+
+class StrictConfig(BaseModel):
+    """Base of all configuration sections: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerConfig(StrictConfig):
+    """Where a service listens and who may talk to it."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+    api_keys: tuple[SecretStr, ...] = ()
+    """Accepted keys; by environment only. Empty: no key is asked for."""
+    api_keys_file: Path | None = None
+    """A file with one key a line (`#` starts a comment)."""
+    allow_unauthenticated: bool = False
+    """Permit a non-loopback bind without keys (behind a firewall or a proxy that checks them)."""
+    drain_s: float = Field(default=30.0, ge=0, le=3600)
+    """After SIGTERM live sessions get this long to finish."""
+
+
+class LimitsConfig(StrictConfig):
+    """What one client may ask of a service."""
+
+    max_sessions: int = Field(default=30, ge=1, le=10_000)
+    max_message_bytes: int = Field(default=1 << 20, ge=1024, le=64 << 20)
+    """Largest WebSocket message."""
+    max_messages_per_s: int = Field(default=400, ge=10, le=100_000)
+    """Mean rate over a few seconds; a 20 ms phone frame is 50 a second."""
+    idle_s: float = Field(default=60.0, gt=0, le=86_400)
+    """A session that sends nothing for so long is closed."""
+    session_s: float = Field(default=4 * 3600.0, gt=0, le=7 * 86_400)
+    send_s: float = Field(default=10.0, gt=0, le=600)
+    """A client that does not read for so long is cut off."""
+    outbox_messages: int = Field(default=512, ge=8, le=65_536)
+    """Messages waiting for a slow reader before the producer is held back."""
+
+
+class LogConfig(StrictConfig):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "console"
+
+
+class ServiceSettings(BaseSettings):
+    """Base of a service's whole configuration: YAML file below environment overrides."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+    yaml_path: ClassVar[Path | None] = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if cls.yaml_path is not None:
+            sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path))
+        return tuple(sources)
+
+    @classmethod
+    def load(cls, path: Path | None, **overrides: Any) -> Self:
+        """Read `path` (or only the defaults), then the environment, then `overrides`.
+
+        Raises:
+            ConfigError: for a missing file, bad YAML, an unknown key or a value out of range.
+        """
+        if path is not None and not path.is_file():
+            raise ConfigError(f"configuration file {path} does not exist")
+        bound: type[Self] = type(
+            cls.__name__, (cls,), {"yaml_path": path, "__module__": cls.__module__}
+        )
+        try:
+            return bound(**overrides)
+        except ValidationError as error:
+            where = path or "the environment"
+            raise ConfigError(f"{where} or its overrides: {describe(error, limit=10)}") from None
+        except Exception as error:
+            if type(error).__module__.startswith(("yaml", "pydantic_settings")):
+                raise ConfigError(f"{path} cannot be read: {error}") from None
+            raise

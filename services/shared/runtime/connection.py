@@ -1,0 +1,235 @@
+"""One client's WebSocket: admission before the upgrade, bounded reads, a bounded single writer."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from fastapi import WebSocket, WebSocketDisconnect
+from pydantic import BaseModel
+
+from services.shared.protocol.base import CloseCode, ErrorCode, ProtocolError
+from services.shared.protocol.codec import encode
+from services.shared.runtime.auth import SUBPROTOCOL
+from services.shared.runtime.config import LimitsConfig
+from services.shared.runtime.edge import error_response, internal_error
+from services.shared.runtime.lifecycle import Lifecycle
+
+log = structlog.get_logger(__name__)
+
+SMALL_MESSAGE_BYTES = 80
+"""Less than this (10 ms of phone audio) counts against the message rate; larger messages are held
+back by back-pressure alone, so that a file may be streamed faster than real time."""
+BURST_S = 5.0
+
+
+class ClientGone(Exception):
+    """The client closed or vanished; there is nobody left to tell."""
+
+
+class SessionEnded(Exception):
+    """The session is over: flush what is queued, then close with `code`."""
+
+    def __init__(self, code: CloseCode = CloseCode.NORMAL, reason: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class _TokenBucket:
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst, self._tokens = rate, burst, burst
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        self._tokens -= 1
+        return self._tokens >= 0
+
+
+class Connection:
+    """Reads are limited in rate and idle time, writes in number and time."""
+
+    def __init__(self, websocket: WebSocket, limits: LimitsConfig) -> None:
+        self.session_id = uuid.uuid4().hex
+        self._websocket = websocket
+        self._limits = limits
+        self._bucket = _TokenBucket(limits.max_messages_per_s, limits.max_messages_per_s * BURST_S)
+        self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(limits.outbox_messages)
+
+    async def receive(self, busy: Callable[[], bool] = lambda: False) -> str | bytes:
+        """The next message.
+
+        Args:
+            busy: tells whether the server is still working for this client, so that its silence is
+                no idleness.
+
+        Raises:
+            ClientGone, ProtocolError
+        """
+        # The receive call must survive the idle check: a cancelled one could lose a message.
+        pending = asyncio.ensure_future(self._websocket.receive())
+        try:
+            while True:
+                done, _ = await asyncio.wait({pending}, timeout=self._limits.idle_s)
+                if done:
+                    break
+                if not busy():
+                    raise ProtocolError(
+                        ErrorCode.IDLE_TIMEOUT,
+                        f"nothing was received for {self._limits.idle_s:g} s",
+                    )
+        finally:
+            if not pending.done():
+                pending.cancel()
+        event = pending.result()
+        if event["type"] == "websocket.disconnect":
+            raise ClientGone
+        return self._checked(event.get("text"), event.get("bytes"))
+
+    def _checked(self, text: str | None, data: bytes | None) -> str | bytes:
+        message: str | bytes = text if text is not None else (data or b"")
+        if len(message) > self._limits.max_message_bytes:
+            raise ProtocolError(
+                ErrorCode.MESSAGE_TOO_LARGE,
+                f"a message of {len(message)} bytes is over the limit of "
+                f"{self._limits.max_message_bytes}",
+            )
+        if len(message) < SMALL_MESSAGE_BYTES and not self._bucket.take():
+            raise ProtocolError(
+                ErrorCode.TOO_MANY_MESSAGES,
+                f"more than {self._limits.max_messages_per_s} small messages a second; "
+                "put 20 ms or more of audio, or more text, into each",
+            )
+        return message
+
+    def send(self, message: BaseModel) -> None:
+        """Queue one JSON message.
+
+        Raises:
+            ProtocolError: `slow_client` when the client has stopped reading.
+        """
+        try:
+            self._outbox.put_nowait(encode(message))
+        except asyncio.QueueFull:
+            raise self._slow() from None
+
+    async def send_audio(self, data: bytes) -> None:
+        """Queue one binary message; waits while the client reads more slowly than we produce."""
+        try:
+            async with asyncio.timeout(self._limits.send_s):
+                await self._outbox.put(data)
+        except TimeoutError:
+            raise self._slow() from None
+
+    async def write(self) -> None:
+        """Send what is queued, for ever; run as a task. Raises ClientGone or `slow_client`."""
+        while True:
+            message = await self._outbox.get()
+            try:
+                await self._write_one(message)
+            finally:
+                self._outbox.task_done()
+
+    async def finish(self, code: CloseCode, reason: str = "") -> None:
+        """Send what is left, then close; gives up quietly when the client does not take it."""
+        with contextlib.suppress(ClientGone, ProtocolError, RuntimeError):
+            while not self._outbox.empty():
+                await self._write_one(self._outbox.get_nowait())
+            async with asyncio.timeout(self._limits.send_s):
+                # A close frame carries 123 bytes of reason at most (RFC 6455 §5.5).
+                await self._websocket.close(code, reason.encode()[:123].decode(errors="ignore"))
+
+    async def _write_one(self, message: str | bytes) -> None:
+        try:
+            async with asyncio.timeout(self._limits.send_s):
+                if isinstance(message, str):
+                    await self._websocket.send_text(message)
+                else:
+                    await self._websocket.send_bytes(message)
+        except TimeoutError:
+            raise self._slow() from None
+        except (WebSocketDisconnect, RuntimeError) as error:
+            raise ClientGone from error
+
+    def _slow(self) -> ProtocolError:
+        return ProtocolError(
+            ErrorCode.SLOW_CLIENT, f"the client did not read for {self._limits.send_s:g} s"
+        )
+
+
+@contextlib.asynccontextmanager
+async def admitted(websocket: WebSocket, lifecycle: Lifecycle) -> AsyncIterator[Connection | None]:
+    """Check key and room before the upgrade; yields None when the client was refused over HTTP."""
+    try:
+        lifecycle.keys.check(websocket)
+        with lifecycle.admit():
+            offered = websocket.scope.get("subprotocols") or []
+            await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+            yield Connection(websocket, lifecycle.limits)
+    except ProtocolError as refusal:
+        lifecycle.metrics.errors.labels(refusal.code.value).inc()
+        await websocket.send_denial_response(error_response(refusal))
+        yield None
+
+
+async def converse(
+    connection: Connection,
+    lifecycle: Lifecycle,
+    run: Callable[[asyncio.TaskGroup], None],
+) -> None:
+    """Run a session's tasks until one of them ends it, then say why and close.
+
+    Args:
+        run: starts the session's own tasks in the group. A task ends the session by raising
+            SessionEnded, ClientGone or a fatal ProtocolError.
+    """
+    structlog.contextvars.bind_contextvars(session_id=connection.session_id)
+    ending: BaseException = SessionEnded()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(connection.write())
+            group.create_task(_limit_session(lifecycle))
+            run(group)
+    except* (SessionEnded, ClientGone, ProtocolError) as endings:
+        ending = _first(endings)
+    except* Exception as failures:  # noqa: BLE001 - one session's fault never leaves it
+        log.error("session failed", exc_info=failures)
+        ending = internal_error()
+    await _say_goodbye(connection, lifecycle, ending)
+
+
+async def _limit_session(lifecycle: Lifecycle) -> None:
+    try:
+        async with asyncio.timeout(lifecycle.limits.session_s):
+            await lifecycle.closing.wait()
+    except TimeoutError:
+        raise ProtocolError(
+            ErrorCode.SESSION_TOO_LONG,
+            f"a session may last {lifecycle.limits.session_s:g} s; open a new one",
+        ) from None
+    raise ProtocolError(ErrorCode.SHUTTING_DOWN, "the service is shutting down; connect again")
+
+
+async def _say_goodbye(connection: Connection, lifecycle: Lifecycle, ending: BaseException) -> None:
+    if isinstance(ending, ProtocolError):
+        lifecycle.metrics.errors.labels(ending.code.value).inc()
+        log.info("session ended", code=ending.code.value, reason=ending.message)
+        with contextlib.suppress(ProtocolError):
+            connection.send(ending.to_message())
+        close = ending.traits.close or CloseCode.INTERNAL_ERROR
+        await connection.finish(close, ending.code.value)
+    elif isinstance(ending, SessionEnded):
+        await connection.finish(ending.code, ending.reason)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The reason to tell: an ending that has something to say goes before a vanished client."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    return min(found, key=lambda error: isinstance(error, ClientGone))

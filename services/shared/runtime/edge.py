@@ -1,0 +1,165 @@
+"""What every service's HTTP edge shares: health, metrics, keys, one shape of error, body limits."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.protocol.codec import encode
+from services.shared.runtime.lifecycle import Lifecycle, Phase, lifecycle_of
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER_S = 2
+"""What a refused client is told to wait."""
+
+
+def error_response(error: ProtocolError, *, headers: dict[str, str] | None = None) -> Response:
+    """The HTTP form of an error: the same JSON as on the WebSocket, with its status."""
+    headers = dict(headers or {})
+    if error.traits.http_status in (429, 503):
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if error.code is ErrorCode.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(
+        encode(error.to_message()),
+        status_code=error.traits.http_status,
+        media_type="application/json",
+        headers=headers,
+    )
+
+
+def health_routes() -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health/live", summary="Is the process worth keeping?")
+    async def live(request: Request) -> JSONResponse:
+        lifecycle = lifecycle_of(request.app)
+        hung = lifecycle.hung()
+        status = 503 if hung or lifecycle.phase is Phase.FAILED else 200
+        return JSONResponse({"live": status == 200, "hung": hung}, status_code=status)
+
+    @router.get("/health/ready", summary="Are the models warm, and is there room?")
+    async def ready(request: Request) -> JSONResponse:
+        lifecycle = lifecycle_of(request.app)
+        status = 200 if lifecycle.phase is Phase.READY else 503
+        body = {"ready": status == 200, "phase": lifecycle.phase, "sessions": lifecycle.sessions}
+        if lifecycle.failure:
+            body["failure"] = lifecycle.failure
+        return JSONResponse(body, status_code=status)
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+    async def metrics(request: Request) -> Response:
+        registry = lifecycle_of(request.app).metrics.registry
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+async def require_key(request: Request) -> None:
+    """FastAPI dependency: refuse a request without an accepted key."""
+    lifecycle_of(request.app).keys.check(request)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Give every failure, also the framework's own, the one shape of error."""
+
+    @app.exception_handler(ProtocolError)
+    async def protocol_error(request: Request, error: ProtocolError) -> Response:
+        return _counted(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid_request(request: Request, error: RequestValidationError) -> Response:
+        parts = [_describe(detail) for detail in error.errors()[:3]]
+        return _counted(request, ProtocolError(ErrorCode.INVALID_MESSAGE, "; ".join(parts)))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_request: Request, error: HTTPException) -> Response:
+        body = {
+            "type": "error",
+            "code": ErrorCode.INVALID_MESSAGE,
+            "message": str(error.detail),
+            "retryable": False,
+        }
+        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        log.error("unexpected failure", path=request.url.path, exc_info=error)
+        return _counted(request, internal_error())
+
+
+def internal_error() -> ProtocolError:
+    """What a client hears of a fault of ours: nothing of its inside."""
+    return ProtocolError(ErrorCode.INTERNAL, "an unexpected failure; the operator's log has it")
+
+
+def _counted(request: Request, error: ProtocolError) -> Response:
+    lifecycle_of(request.app).metrics.errors.labels(error.code.value).inc()
+    return error_response(error)
+
+
+def _describe(detail: dict[str, object]) -> str:
+    location = detail.get("loc", ())
+    assert isinstance(location, tuple)
+    field = ".".join(str(step) for step in location[1:]) or "body"
+    if detail.get("type") == "extra_forbidden":
+        return f'unknown field "{field}"'
+    if detail.get("type") == "missing":
+        return f'field "{field}" is required'
+    return f'field "{field}": {detail.get("msg")}'
+
+
+class BodyLimit:
+    """ASGI middleware: refuses a request body over `max_bytes`, declared or counted."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            await error_response(self._too_large(), headers={"Connection": "close"})(
+                scope, receive, send
+            )
+            return
+        await self.app(scope, self._counting(receive), send)
+
+    def _counting(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_bytes:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> ProtocolError:
+        return ProtocolError(
+            ErrorCode.MESSAGE_TOO_LARGE,
+            f"the request body is larger than the limit of {self.max_bytes} bytes",
+        )
+
+
+def build_app(lifecycle: Lifecycle, *, title: str, description: str, max_body: int) -> FastAPI:
+    """A FastAPI application with everything that both services share."""
+    app = FastAPI(title=title, description=description, version="1")
+    app.state.lifecycle = lifecycle
+    app.add_middleware(BodyLimit, max_bytes=max_body)
+    app.include_router(health_routes())
+    install_error_handlers(app)
+    return app

@@ -1,0 +1,146 @@
+"""A service's life: starting → ready → draining → stopped, and who may come in."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.runtime.auth import KeyRing
+from services.shared.runtime.config import LimitsConfig
+from services.shared.runtime.metrics import ServiceMetrics
+
+log = structlog.get_logger(__name__)
+
+HANG_S = 60.0
+"""A batch that runs longer than this is taken for hung: liveness fails, the supervisor restarts."""
+
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class ModelOwner(Protocol):
+    """What the lifecycle needs of a scheduler."""
+
+    name: str
+
+    def busy_for(self) -> float: ...
+
+
+class Lifecycle:
+    """Holds the phase, counts the sessions and decides on admission."""
+
+    def __init__(self, limits: LimitsConfig, keys: KeyRing, registry: CollectorRegistry) -> None:
+        self.limits = limits
+        self.keys = keys
+        self.metrics = ServiceMetrics(registry)
+        self.phase = Phase.STARTING
+        self.failure: str | None = None
+        self.owners: list[ModelOwner] = []
+        self.closing = asyncio.Event()
+        """Set when sessions that outlived the drain must end now."""
+        self.failed = asyncio.Event()
+        self._sessions = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def sessions(self) -> int:
+        return self._sessions
+
+    def hung(self) -> list[str]:
+        return [owner.name for owner in self.owners if owner.busy_for() > HANG_S]
+
+    @contextlib.contextmanager
+    def admit(self) -> Iterator[None]:
+        """Count one session or request in and out.
+
+        Raises:
+            ProtocolError: `overloaded` or `shutting_down`; the caller answers 503 + Retry-After.
+        """
+        self._refuse_if_closed()
+        self._sessions += 1
+        self._idle.clear()
+        self.metrics.sessions.set(self._sessions)
+        self.metrics.sessions_total.inc()
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+            self.metrics.sessions.set(self._sessions)
+            if self._sessions == 0:
+                self._idle.set()
+
+    def _refuse_if_closed(self) -> None:
+        reason: ErrorCode | None = None
+        if self.phase is Phase.STARTING:
+            reason, sentence = ErrorCode.OVERLOADED, "the service is still loading its models"
+        elif self.phase is not Phase.READY:
+            reason, sentence = ErrorCode.SHUTTING_DOWN, "the service is shutting down"
+        elif self._sessions >= self.limits.max_sessions:
+            reason = ErrorCode.OVERLOADED
+            sentence = f"all {self.limits.max_sessions} sessions are taken; try again shortly"
+        if reason is not None:
+            self.metrics.refused.labels(reason.value).inc()
+            raise ProtocolError(reason, sentence)
+
+    def fail(self, error: BaseException) -> None:
+        self.phase = Phase.FAILED
+        self.failure = f"{type(error).__name__}: {error}"
+        self.failed.set()
+
+    async def drain(self, limit_s: float) -> None:
+        """Refuse new sessions, let the live ones finish, then ask the rest to leave."""
+        if self.phase is not Phase.FAILED:
+            self.phase = Phase.DRAINING
+        log.info("draining", sessions=self._sessions, limit_s=limit_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._idle.wait()
+        self.closing.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await self._idle.wait()
+
+
+Loader = Callable[[], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def running(lifecycle: Lifecycle, load: Loader, unload: Loader) -> AsyncIterator[None]:
+    """The lifespan of a service: load in the background so that liveness answers meanwhile."""
+
+    async def start() -> None:
+        try:
+            await load()
+        except Exception as error:  # noqa: BLE001 - any failure to load ends the process with its reason
+            log.error("models could not be loaded", error=str(error))
+            lifecycle.fail(error)
+        else:
+            lifecycle.phase = Phase.READY
+            log.info("ready")
+
+    async with asyncio.TaskGroup() as group:
+        loading = group.create_task(start())
+        watching = group.create_task(lifecycle.metrics.watch_loop())
+        try:
+            yield
+        finally:
+            loading.cancel()
+            watching.cancel()
+            await unload()
+
+
+def lifecycle_of(app: FastAPI) -> Lifecycle:
+    lifecycle = app.state.lifecycle
+    assert isinstance(lifecycle, Lifecycle)
+    return lifecycle

@@ -1,0 +1,252 @@
+"""The one owner of a model: a thread that runs batches of jobs, most urgent first.
+
+This is the only place where threads, batching, priorities, cancellation and back-pressure of a
+model live. Callers on the event loop await :meth:`Scheduler.submit`; engines stay synchronous and
+are never entered by two threads.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from services.shared.runtime.metrics import SchedulerMetrics
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+log = structlog.get_logger(__name__)
+
+
+class Priority(IntEnum):
+    """Classes of work; a lower class never runs while a higher one waits."""
+
+    URGENT = 0
+    """Somebody waits for this answer in a conversation: finals, audio about to underrun."""
+    NORMAL = 1
+    """Worth having soon, replaceable by a newer one: partials."""
+    BULK = 2
+    """Throughput work: file transcription."""
+
+
+class QueueFull(Exception):
+    """The model has as much work waiting as it may hold; try later."""
+
+
+class SchedulerClosed(Exception):
+    """The service is shutting down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed(Generic[R]):
+    """A job's result with what it cost."""
+
+    value: R
+    queue_ms: float
+    run_ms: float
+    batch_size: int
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Generic[P, R]):
+    payload: P
+    priority: Priority
+    deadline: float
+    sequence: int
+    future: "asyncio.Future[Completed[R]]"
+    enqueued_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        return (self.priority, self.deadline, self.sequence)
+
+
+class Scheduler(Generic[P, R]):
+    """Runs `run(batch)` in a thread of its own.
+
+    Args:
+        name: for logs, metrics and the thread.
+        run: takes a batch of payloads, returns one result or exception for each, in order. When it
+            raises, the items of the batch are tried again one by one: only the guilty one fails.
+        batch_key: jobs with equal keys may share a batch.
+        max_batch: most jobs in one batch.
+        max_pending: most jobs waiting; more raise :class:`QueueFull`. URGENT work is bounded by
+            its callers (one or two a session) and always admitted.
+        batch_cost: cost of one payload in any unit; with `max_cost` it limits what a batch holds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[list[P]], Sequence[R | Exception]],
+        *,
+        registry: CollectorRegistry,
+        batch_key: Callable[[P], Hashable] = lambda _: None,
+        max_batch: int = 1,
+        max_pending: int = 1024,
+        batch_cost: Callable[[P], float] = lambda _: 0.0,
+        max_cost: float = math.inf,
+    ) -> None:
+        self.name = name
+        self._run = run
+        self._batch_key = batch_key
+        self._max_batch = max_batch
+        self._max_pending = max_pending
+        self._batch_cost = batch_cost
+        self._max_cost = max_cost
+        self._pending: list[_Job[P, R]] = []
+        self._condition = threading.Condition()
+        self._sequence = itertools.count()
+        self._closed = False
+        self._busy_since: float | None = None
+        self._metrics = SchedulerMetrics(name, registry)
+        self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    def busy_for(self) -> float:
+        """Seconds that the current batch has been running; 0 when idle. A large value is a hang."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def submit(
+        self, payload: P, *, priority: Priority = Priority.NORMAL, deadline: float | None = None
+    ) -> "asyncio.Future[Completed[R]]":
+        """Queue one job; cancel the returned future to withdraw it while it still waits.
+
+        Args:
+            deadline: `time.monotonic()` by which the answer is wanted; orders jobs of one priority.
+                Default: now, which makes the order first come, first served.
+
+        Raises:
+            QueueFull, SchedulerClosed
+        """
+        future: asyncio.Future[Completed[R]] = asyncio.get_running_loop().create_future()
+        with self._condition:
+            if self._closed:
+                raise SchedulerClosed(f"{self.name} is shutting down")
+            if priority is not Priority.URGENT and len(self._pending) >= self._max_pending:
+                self._metrics.refused()
+                raise QueueFull(f"{self.name} has {len(self._pending)} jobs waiting")
+            when = time.monotonic() if deadline is None else deadline
+            self._pending.append(_Job(payload, priority, when, next(self._sequence), future))
+            self._metrics.waiting(len(self._pending))
+            self._condition.notify()
+        return future
+
+    async def close(self, timeout: float = 10.0) -> bool:
+        """Refuse new work, fail what waits, let the running batch finish.
+
+        Returns:
+            False when the running batch did not finish in `timeout` seconds.
+        """
+        with self._condition:
+            self._closed = True
+            waiting, self._pending = self._pending, []
+            self._condition.notify()
+        for job in waiting:
+            if not job.future.done():
+                job.future.set_exception(SchedulerClosed(f"{self.name} is shutting down"))
+        if not self._thread.is_alive():
+            return True
+        await asyncio.to_thread(self._thread.join, timeout)
+        return not self._thread.is_alive()
+
+    # The thread's side.
+
+    def _work(self) -> None:
+        while True:
+            batch = self._take()
+            if batch is None:
+                return
+            started = time.monotonic()
+            self._busy_since = started
+            results = self._run_batch(batch)
+            self._busy_since = None
+            self._deliver(batch, results, started)
+
+    def _take(self) -> list[_Job[P, R]] | None:
+        """Wait for work and take the most urgent job with others that may share its batch."""
+        with self._condition:
+            while True:
+                self._pending = [job for job in self._pending if not job.future.cancelled()]
+                if self._pending:
+                    break
+                if self._closed:
+                    return None
+                self._condition.wait()
+            self._pending.sort(key=lambda job: job.order)
+            batch = self._choose()
+            chosen = set(map(id, batch))
+            self._pending = [job for job in self._pending if id(job) not in chosen]
+            self._metrics.waiting(len(self._pending))
+            return batch
+
+    def _choose(self) -> list[_Job[P, R]]:
+        lead = self._pending[0]
+        batch = [lead]
+        key = self._batch_key(lead.payload)
+        cost = self._batch_cost(lead.payload)
+        for job in self._pending[1:]:
+            if len(batch) >= self._max_batch or cost >= self._max_cost:
+                break
+            extra = self._batch_cost(job.payload)
+            if self._batch_key(job.payload) == key and cost + extra <= self._max_cost:
+                batch.append(job)
+                cost += extra
+        return batch
+
+    def _run_batch(self, batch: list[_Job[P, R]]) -> Sequence[R | Exception]:
+        try:
+            results = self._run([job.payload for job in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{self.name} gave {len(results)} results for {len(batch)} jobs")
+            return results
+        except Exception as error:  # noqa: BLE001 - whatever a model raises must reach its caller only
+            if len(batch) == 1:
+                return [error]
+            log.warning("batch failed; running its items alone", model=self.name, error=repr(error))
+            return [self._run_batch([job])[0] for job in batch]
+
+    def _deliver(
+        self, batch: list[_Job[P, R]], results: Sequence[R | Exception], started: float
+    ) -> None:
+        run_ms = (time.monotonic() - started) * 1000
+        answers: list[tuple[asyncio.Future[Completed[R]], Completed[R] | Exception]] = []
+        for job, result in zip(batch, results, strict=True):
+            queue_ms = (started - job.enqueued_at) * 1000
+            self._metrics.ran(job.priority.name.lower(), queue_ms, run_ms, len(batch))
+            if isinstance(result, Exception):
+                self._metrics.failed()
+                answers.append((job.future, result))
+            else:
+                answers.append((job.future, Completed(result, queue_ms, run_ms, len(batch))))
+        # A loop that is gone has nobody left to answer.
+        with contextlib.suppress(RuntimeError):
+            batch[0].future.get_loop().call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(
+    answers: "list[tuple[asyncio.Future[Completed[R]], Completed[R] | Exception]]",
+) -> None:
+    for future, answer in answers:
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

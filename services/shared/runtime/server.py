@@ -1,0 +1,86 @@
+"""Runs a service under uvicorn: SIGTERM drains it, a failed start ends it with exit code 1."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from services.shared.runtime.config import LimitsConfig, ServerConfig
+from services.shared.runtime.lifecycle import lifecycle_of
+
+log = structlog.get_logger(__name__)
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn closes sockets at once on a signal; this one lets live sessions finish first."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_s: float) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle_of(app)
+        self._drain_s = drain_s
+        self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._stop.is_set() or self._loop is None:
+            self.should_exit = True  # asked twice: now
+            self.force_exit = sig == signal.SIGINT
+            return
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        watcher = asyncio.create_task(self._watch())
+        try:
+            await super().serve(sockets)
+        finally:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+
+    async def _watch(self) -> None:
+        """Wait for a signal or a failed start, drain, then let uvicorn shut down."""
+        waits = [
+            asyncio.create_task(self._stop.wait()),
+            asyncio.create_task(self._lifecycle.failed.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._lifecycle.failure is None:
+            await self._lifecycle.drain(self._drain_s)
+        self.should_exit = True
+
+
+async def serve(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> int:
+    """Serve until told to stop.
+
+    Returns:
+        The process's exit code: 1 when the models could not be loaded, else 0.
+    """
+    config = uvicorn.Config(
+        app,
+        host=server.host,
+        port=server.port,
+        log_config=None,
+        access_log=False,
+        loop="uvloop",
+        ws="websockets-sansio",
+        ws_max_size=limits.max_message_bytes,
+        ws_per_message_deflate=False,  # audio does not compress; the CPU is for the models
+        ws_ping_interval=20,
+        ws_ping_timeout=40,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    runner = DrainingServer(config, app, server.drain_s)
+    await runner.serve()
+    return 1 if lifecycle_of(app).failure else 0
