@@ -165,16 +165,18 @@ class Connection:
 @contextlib.asynccontextmanager
 async def admitted(websocket: WebSocket, lifecycle: Lifecycle) -> AsyncIterator[Connection | None]:
     """Check key and room before the upgrade; yields None when the client was refused over HTTP."""
-    try:
-        lifecycle.keys.check(websocket)
-        with lifecycle.admit():
-            offered = websocket.scope.get("subprotocols") or []
-            await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-            yield Connection(websocket, lifecycle.limits)
-    except ProtocolError as refusal:
-        lifecycle.metrics.errors.labels(refusal.code.value).inc()
-        await websocket.send_denial_response(error_response(refusal))
-        yield None
+    with contextlib.ExitStack() as stack:
+        try:
+            lifecycle.keys.check(websocket)
+            stack.enter_context(lifecycle.admit())
+        except ProtocolError as refusal:
+            lifecycle.metrics.errors.labels(refusal.code.value).inc()
+            await websocket.send_denial_response(error_response(refusal))
+            yield None
+            return
+        offered = websocket.scope.get("subprotocols") or []
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        yield Connection(websocket, lifecycle.limits)
 
 
 async def converse(
@@ -197,7 +199,7 @@ async def converse(
             run(group)
     except* (SessionEnded, ClientGone, ProtocolError) as endings:
         ending = _first(endings)
-    except* Exception as failures:  # noqa: BLE001 - one session's fault never leaves it
+    except* Exception as failures:  # one session's fault never leaves it
         log.error("session failed", exc_info=failures)
         ending = internal_error()
     await _say_goodbye(connection, lifecycle, ending)

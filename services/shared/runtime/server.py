@@ -73,7 +73,8 @@ async def serve(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> int
         access_log=False,
         loop="uvloop",
         ws="websockets-sansio",
-        ws_max_size=limits.max_message_bytes,
+        # The connection refuses what is over the limit, with a sentence; this bounds memory.
+        ws_max_size=4 * limits.max_message_bytes,
         ws_per_message_deflate=False,  # audio does not compress; the CPU is for the models
         ws_ping_interval=20,
         ws_ping_timeout=40,

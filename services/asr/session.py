@@ -1,0 +1,654 @@
+"""One listener's conversation as a state machine: audio and results in, messages and jobs out.
+
+Sans-I/O: no clock, no thread, no socket. Audio time is sample counts; wall-clock time comes in with
+every call as `now` (seconds, monotonic). Each method returns commands that the caller carries out;
+job results come back through :meth:`Session.decoded` and :meth:`Session.judged`.
+
+A turn is cut into segments (28 s at most), each of which ends in one final. A segment has at most
+one partial job under way; at a pause the final is begun early (speculation) and used if nothing
+more is said.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from services.asr.agreement import Agreement
+from services.asr.endpointing import Endpointer, EndpointingOptions, Event
+from services.asr.engines.base import DecodeRequest, Hypothesis
+from services.asr.history import AudioHistory
+from services.asr.messages import (
+    ClientMessage,
+    Final,
+    Flush,
+    Partial,
+    SpeechStarted,
+    Start,
+    Stop,
+    Stopped,
+    Timings,
+    TurnMode,
+    TurnPending,
+    TurnResumed,
+    Word,
+)
+from services.asr.vad.base import FRAME_SAMPLES, Floats
+from services.shared.protocol.base import ErrorCode, Message, ProtocolError
+
+_RATE_PER_MS = 16
+_TURN_MODEL_SAMPLES = 8 * 16_000
+_JITTER_S = 0.25
+"""Audio that is so late is taken for silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What the operator decided for all sessions."""
+
+    endpointing: EndpointingOptions = EndpointingOptions()
+    languages: tuple[str, ...] = ("en",)
+    partial_every_ms: int = 250
+    """New audio that is worth a new partial."""
+    partial_after_ms: int = 400
+    """Shortest speech that gets a partial."""
+    segment_ms: int = 28_000
+    """Longest audio of one final."""
+    commit_ms: int = 15_000
+    """A segment longer than this is closed at the next pause after which the speaker goes on."""
+    search_ms: int = 4_000
+    """Where the cut of an endless segment is looked for: the quietest frame of its last part."""
+    max_unfinished: int = 3
+    """Finals being decoded before no more audio is taken from the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this message to the client."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Recognise; answer with :meth:`Session.decoded`."""
+
+    job_id: int
+    request: DecodeRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Ask the turn model about this audio; answer with :meth:`Session.judged`."""
+
+    job_id: int
+    audio: Floats = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The answer of this job is no longer wanted."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """All is said: close the connection normally."""
+
+
+Command = Send | Decode | Judge | Cancel | End
+
+
+@dataclass(frozen=True, slots=True)
+class JobCost:
+    """What a job cost, for the final's timings."""
+
+    queue_ms: float = 0.0
+    run_ms: float = 0.0
+    batch_size: int = 1
+
+
+@dataclass(slots=True)
+class _FinalJob:
+    """The decode of one segment, begun early or at its end."""
+
+    job_id: int
+    start: int
+    end: int
+    speculative: bool
+    hypothesis: Hypothesis | None = None
+    cost: JobCost = JobCost()
+
+
+@dataclass(slots=True)
+class _ClosedSegment:
+    """A segment that awaits its final; finals leave in order."""
+
+    job: _FinalJob
+    start: int
+    end: int
+    turn_end: bool
+    voiced_at: float
+    vad_wait_ms: float
+    turn_model_ms: float
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What is being said now."""
+
+    began: int
+    """First sample of the turn, pre-roll included."""
+    start: int
+    """First sample of the current segment: `began`, or where the segment before it was cut."""
+    speech_start: int
+    """First voiced sample of the current segment."""
+    speech_end: int
+    """One past the last voiced sample."""
+    voiced_at: float
+    """Wall clock when the last voiced frame was heard."""
+    agreement: Agreement = field(default_factory=Agreement)
+    partial_job: int | None = None
+    partial_end: int = 0
+    final_job: _FinalJob | None = None
+    judge_job: int | None = None
+    turn_model_ms: float = 0.0
+    pending_told: bool = False
+
+
+class Session:
+    """The state machine. Not thread-safe; one owner calls it."""
+
+    def __init__(self, options: SessionOptions) -> None:
+        self.options = options
+        self.start = Start()
+        self._started = False
+        self._stopping = False
+        self._ended = False
+        self._history = AudioHistory()
+        self._endpointer = Endpointer(options.endpointing)
+        self._quietness: deque[float] = deque(
+            maxlen=options.search_ms // options.endpointing.frame_ms
+        )
+        self._turn: _Turn | None = None
+        self._closed: deque[_ClosedSegment] = deque()
+        self._taken = 0
+        """Sample up to which audio belongs to a closed segment."""
+        self._speech_samples = 0
+        self._received_s = 0.0
+        self._quiet_since: float | None = None
+        """Wall clock up to which audio, or silence in its place, has been heard."""
+        self._next_job = 0
+        self._out: list[Command] = []
+
+    # What the caller may ask.
+
+    @property
+    def congested(self) -> bool:
+        """So many finals wait for the engine that no more audio should be taken in."""
+        return len(self._closed) >= self.options.max_unfinished
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    @property
+    def working(self) -> bool:
+        """A final is owed."""
+        return bool(self._closed)
+
+    # Inputs.
+
+    def receive(self, message: ClientMessage, now: float) -> list[Command]:
+        """A control message.
+
+        Raises:
+            ProtocolError: out of order, or asking for what the service has not.
+        """
+        if self._stopping:
+            raise ProtocolError(
+                ErrorCode.UNEXPECTED_MESSAGE, f'"{message.type}" after "stop": the session is over'
+            )
+        match message:
+            case Start():
+                self._configure(message)
+            case Flush():
+                self._started = True
+                self._flush(now)
+            case Stop():
+                self._started = True
+                self._stopping = True
+                self._adopt_last_sound(now)
+                if self._turn is not None:
+                    self._close_turn(now)
+                self._end_if_done()
+        return self._commands()
+
+    def expect_audio(self) -> None:
+        """Audio has arrived; from here on a `start` would be too late.
+
+        Raises:
+            ProtocolError: after `stop`.
+        """
+        if self._stopping:
+            raise ProtocolError(
+                ErrorCode.UNEXPECTED_MESSAGE, 'audio after "stop": the session is over'
+            )
+        self._started = True
+
+    def hear(
+        self, samples: Floats, probabilities: Sequence[float], received_s: float, now: float
+    ) -> list[Command]:
+        """Audio with one voice probability a frame; the last frame may be short.
+
+        Args:
+            samples: [n], 16 kHz.
+            probabilities: [ceil(n / FRAME_SAMPLES)].
+            received_s: duration of the client's audio that these samples came from.
+        """
+        self._quiet_since = now
+        self._received_s += received_s
+        for index, probability in enumerate(probabilities):
+            frame = samples[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES]
+            self._hear_frame(frame, probability, now)
+        self._want_partial()
+        self._forget()
+        return self._commands()
+
+    def decoded(
+        self, job_id: int, hypothesis: Hypothesis | None, cost: JobCost, now: float
+    ) -> list[Command]:
+        """A decode's answer; None when the engine failed (the turn then ends with empty text)."""
+        turn = self._turn
+        if turn is not None and job_id == turn.partial_job:
+            turn.partial_job = None
+            if hypothesis is not None:
+                self._take_partial(turn, hypothesis)
+            self._want_partial()
+        elif turn is not None and turn.final_job and job_id == turn.final_job.job_id:
+            self._take_speculation(turn, turn.final_job, hypothesis, cost)
+        else:
+            self._take_final(job_id, hypothesis, cost, now)
+        return self._commands()
+
+    def judged(
+        self, job_id: int, probability: float | None, cost: JobCost, now: float
+    ) -> list[Command]:
+        """The turn model's answer; None when it failed, and silence alone decides."""
+        turn = self._turn
+        if turn is None or turn.judge_job != job_id:
+            return self._commands()
+        turn.judge_job = None
+        turn.turn_model_ms = cost.queue_ms + cost.run_ms
+        done = probability is not None and probability > self._endpointer.options.threshold
+        if done and self._endpointer.paused:
+            self._close_turn(now)
+        return self._commands()
+
+    def tick(self, now: float) -> list[Command]:
+        """Wall clock: some callers send nothing in silence, which then counts as silence.
+
+        Call it only while no audio of this client waits to be heard.
+        """
+        if self._turn is None or self._quiet_since is None:
+            return self._commands()
+        frame_s = self._endpointer.options.frame_ms / 1000
+        if now - self._quiet_since < _JITTER_S + frame_s:
+            return self._commands()
+        while self._turn is not None and now - self._quiet_since >= _JITTER_S + frame_s:
+            self._quiet_since += frame_s
+            for event in self._endpointer.feed(0.0):
+                self._on_event(event, now)
+        return self._commands()
+
+    # Listening.
+
+    def _configure(self, message: Start) -> None:
+        if self._started:
+            raise ProtocolError(
+                ErrorCode.UNEXPECTED_MESSAGE,
+                '"start" must be the first message, before any audio, and is sent once',
+            )
+        self._started = True
+        language = message.language
+        if language is not None:
+            language = language.lower().split("-")[0]
+            if language not in self.options.languages:
+                raise ProtocolError(
+                    ErrorCode.UNSUPPORTED_LANGUAGE,
+                    f'language "{message.language}" is not among those of this model: '
+                    f"{', '.join(self.options.languages)}",
+                )
+        self.start = message.model_copy(update={"language": language})
+        self._endpointer.options = self.options.endpointing.overridden(message.turn)
+
+    def _hear_frame(self, frame: Floats, probability: float, now: float) -> None:
+        self._history.append(frame)
+        self._quietness.append(probability)
+        for event in self._endpointer.feed(probability):
+            self._on_event(event, now)
+        turn = self._turn
+        if turn is None:
+            return
+        if self._endpointer.silent_run == 0:
+            turn.voiced_at = now
+            turn.speech_end = self._history.end
+            self._speech_samples += len(frame)
+        if self._history.end - turn.start >= self.options.segment_ms * _RATE_PER_MS:
+            self._cut_endless(turn, now)
+
+    def _on_event(self, event: Event, now: float) -> None:
+        turn = self._turn
+        if event is Event.STARTED:
+            self._begin_turn(self._endpointer.voiced_run, now)
+        elif turn is None:
+            return  # an earlier event of the same frame ended the turn
+        elif event is Event.PAUSED:
+            self._speculate(turn)
+        elif event is Event.JUDGE:
+            self._ask_turn_model(turn)
+        elif event is Event.RESUMED:
+            self._resume(turn, now)
+        else:
+            self._close_turn(now)
+
+    def _begin_turn(self, voiced_frames: int, now: float) -> None:
+        end = self._history.end
+        voiced = max(self._taken, end - voiced_frames * FRAME_SAMPLES)
+        pre_roll = self._endpointer.options.pre_roll_ms * _RATE_PER_MS
+        start = max(self._taken, self._history.start, voiced - pre_roll)
+        self._turn = _Turn(start, start, voiced, end, now, partial_end=voiced)
+        self._speech_samples += max(0, voiced_frames - 1) * FRAME_SAMPLES
+        self._send(SpeechStarted(start_ms=_ms(voiced)))
+
+    def _speculate(self, turn: _Turn) -> None:
+        """Begin the final at a pause, in case nothing more is said."""
+        if self._endpointer.options.mode is TurnMode.MANUAL:
+            return
+        self._drop_partial(turn)
+        turn.final_job = self._begin_final(turn, self._history.end, speculative=True)
+
+    def _ask_turn_model(self, turn: _Turn) -> None:
+        if turn.judge_job is not None:
+            return
+        end = self._history.end
+        turn.judge_job = self._job()
+        # The whole turn counts, also what earlier finals of it have covered.
+        audio = self._history.slice(max(turn.began, end - _TURN_MODEL_SAMPLES), end)
+        self._out.append(Judge(turn.judge_job, audio))
+
+    def _resume(self, turn: _Turn, now: float) -> None:
+        self._drop_judge(turn)
+        if turn.pending_told:
+            turn.pending_told = False
+            self._send(TurnResumed())
+        job, turn.final_job = turn.final_job, None
+        if job is None:
+            return
+        if job.end - job.start >= self.options.commit_ms * _RATE_PER_MS:
+            self._close_segment(turn, job, turn_end=False, now=now)
+        elif job.hypothesis is None:
+            self._out.append(Cancel(job.job_id))
+
+    # Partials.
+
+    def _want_partial(self) -> None:
+        """Start the next partial when there is new speech and nothing better is under way."""
+        turn = self._turn
+        if turn is None or not self.start.partials or turn.partial_job is not None:
+            return
+        if self._closed or turn.final_job is not None or turn.speech_end <= turn.partial_end:
+            return
+        end = self._history.end
+        fresh_ms = _ms(end - turn.partial_end)
+        spoken_ms = _ms(end - turn.speech_start)
+        enough = fresh_ms >= self.options.partial_every_ms or self._endpointer.paused
+        if not enough or spoken_ms < self.options.partial_after_ms:
+            return
+        turn.partial_job = self._job()
+        turn.partial_end = end
+        self._out.append(Decode(turn.partial_job, self._request(turn, end, final=False)))
+
+    def _take_partial(self, turn: _Turn, hypothesis: Hypothesis) -> None:
+        before = (turn.agreement.text, turn.agreement.stable)
+        turn.agreement.update(hypothesis.text, turn.partial_end)
+        after = (turn.agreement.text, turn.agreement.stable)
+        if after == before or not turn.agreement.text:
+            return
+        self._send(
+            Partial(
+                text=turn.agreement.text,
+                stable_text=turn.agreement.stable,
+                start_ms=_ms(turn.speech_start),
+                end_ms=_ms(turn.partial_end),
+            )
+        )
+
+    def _drop_partial(self, turn: _Turn) -> None:
+        if turn.partial_job is not None:
+            self._out.append(Cancel(turn.partial_job))
+            turn.partial_job = None
+
+    def _drop_judge(self, turn: _Turn) -> None:
+        if turn.judge_job is not None:
+            self._out.append(Cancel(turn.judge_job))
+            turn.judge_job = None
+
+    # Finals.
+
+    def _begin_final(self, turn: _Turn, end: int, *, speculative: bool) -> _FinalJob:
+        job = _FinalJob(self._job(), turn.start, end, speculative)
+        self._out.append(Decode(job.job_id, self._request(turn, end, final=True)))
+        return job
+
+    def _take_speculation(
+        self, turn: _Turn, job: _FinalJob, hypothesis: Hypothesis | None, cost: JobCost
+    ) -> None:
+        if hypothesis is None:
+            turn.final_job = None  # the end of the turn will try once more
+            return
+        job.hypothesis, job.cost = hypothesis, cost
+        turn.agreement.update(hypothesis.text, job.end)
+        if hypothesis.text and not turn.pending_told:
+            turn.pending_told = True
+            self._send(TurnPending(text=hypothesis.text))
+
+    def _flush(self, now: float) -> None:
+        """End the current turn; every flush is answered by exactly one final with `turn_end`."""
+        self._adopt_last_sound(now)
+        if self._turn is not None:
+            self._close_turn(now)
+        elif not self._closed:
+            end = _ms(self._history.end)
+            self._send(_final(Hypothesis(text=""), end, end, turn_end=True, timings=_NO_TIMINGS))
+
+    def _adopt_last_sound(self, now: float) -> None:
+        """Voice too short to have started a turn is one when the client says that it is over."""
+        if self._turn is None and self._endpointer.voiced_run > 0:
+            voiced_frames = self._endpointer.voiced_run
+            self._endpointer.begin_turn()
+            self._begin_turn(voiced_frames, now)
+
+    def _close_turn(self, now: float) -> None:
+        turn = self._turn
+        assert turn is not None
+        job = turn.final_job
+        if job is None or self._endpointer.voiced_run > 0:
+            if job is not None and job.hypothesis is None:
+                self._out.append(Cancel(job.job_id))
+            job = self._last_final(turn)
+        self._drop_judge(turn)
+        self._close_segment(turn, job, turn_end=True, now=now)
+        self._turn = None
+        self._endpointer.end_turn()
+
+    def _last_final(self, turn: _Turn) -> _FinalJob:
+        end = self._history.end
+        if turn.speech_end > turn.start:
+            return self._begin_final(turn, end, speculative=False)
+        # Nothing was said since the last cut: no model is needed to know that.
+        return _FinalJob(self._job(), turn.start, end, False, Hypothesis(text=""))
+
+    def _cut_endless(self, turn: _Turn, now: float) -> None:
+        """Close a segment at its length limit, where it is quietest and nothing is promised yet."""
+        job = turn.final_job
+        if job is None:
+            job = self._begin_final(turn, self._quietest_cut(turn), speculative=False)
+        turn.final_job = None
+        self._close_segment(turn, job, turn_end=False, now=now)
+
+    def _quietest_cut(self, turn: _Turn) -> int:
+        end = self._history.end
+        frames = min(len(self._quietness), (end - turn.agreement.stable_end) // FRAME_SAMPLES)
+        if frames < 2:
+            return end
+        recent = list(self._quietness)[-frames:]
+        quietest = min(range(frames - 1), key=lambda index: recent[index])
+        return end - (frames - 1 - quietest) * FRAME_SAMPLES
+
+    def _close_segment(self, turn: _Turn, job: _FinalJob, *, turn_end: bool, now: float) -> None:
+        self._drop_partial(turn)
+        speech_end = min(max(turn.speech_end, job.start), job.end)
+        self._closed.append(
+            _ClosedSegment(
+                job=job,
+                start=min(turn.speech_start, speech_end),
+                end=speech_end,
+                turn_end=turn_end,
+                voiced_at=turn.voiced_at,
+                vad_wait_ms=(now - turn.voiced_at) * 1000,
+                turn_model_ms=turn.turn_model_ms,
+            )
+        )
+        self._taken = job.end
+        turn.start = turn.speech_start = turn.partial_end = job.end
+        turn.agreement = Agreement()
+        self._emit_finals(now)
+
+    def _take_final(
+        self, job_id: int, hypothesis: Hypothesis | None, cost: JobCost, now: float
+    ) -> None:
+        for closed in self._closed:
+            if closed.job.job_id == job_id:
+                failed = Hypothesis(text="", suppressed="engine_failed")
+                closed.job.hypothesis = hypothesis or failed
+                closed.job.cost = cost
+        self._emit_finals(now)
+
+    def _emit_finals(self, now: float) -> None:
+        while self._closed and (hypothesis := self._closed[0].job.hypothesis) is not None:
+            closed = self._closed.popleft()
+            cost = closed.job.cost
+            timings = Timings(
+                vad_wait_ms=round(closed.vad_wait_ms),
+                queue_ms=round(cost.queue_ms),
+                batch_size=cost.batch_size,
+                decode_ms=round(cost.run_ms),
+                turn_model_ms=round(closed.turn_model_ms),
+                total_ms=round((now - closed.voiced_at) * 1000),
+                speculative=closed.job.speculative,
+            )
+            start, end = _ms(closed.start), _ms(closed.end)
+            words = _words(hypothesis, closed.job.start) if self.start.word_timestamps else None
+            final = _final(
+                hypothesis, start, end, turn_end=closed.turn_end, timings=timings, words=words
+            )
+            self._send(final)
+        self._end_if_done()
+
+    # Odds and ends.
+
+    def _request(self, turn: _Turn, end: int, *, final: bool) -> DecodeRequest:
+        return DecodeRequest(
+            audio=self._history.slice(turn.start, end),
+            final=final,
+            language=self.start.language,
+            prefix=turn.agreement.stable,
+            prompt=self.start.prompt or "",
+            hotwords=self.start.hotwords,
+            word_timestamps=final and self.start.word_timestamps,
+        )
+
+    def _end_if_done(self) -> None:
+        if not self._stopping or self._ended or self._turn is not None or self._closed:
+            return
+        self._ended = True
+        heard_ms = _ms(self._history.end)
+        received_ms = round(self._received_s * 1000)
+        self._send(
+            Stopped(
+                received_ms=received_ms,
+                speech_ms=_ms(self._speech_samples),
+                dropped_ms=max(0, received_ms - heard_ms),
+            )
+        )
+        self._out.append(End())
+
+    def _forget(self) -> None:
+        end = self._history.end
+        pre_roll = self._endpointer.options.pre_roll_ms * _RATE_PER_MS
+        needed = end - pre_roll - 32 * FRAME_SAMPLES
+        if self._turn is not None:
+            needed = min(needed, self._turn.start, end - _TURN_MODEL_SAMPLES)
+        self._history.forget(needed)
+
+    def _job(self) -> int:
+        self._next_job += 1
+        return self._next_job
+
+    def _send(self, message: Message) -> None:
+        self._out.append(Send(message))
+
+    def _commands(self) -> list[Command]:
+        commands, self._out = self._out, []
+        return commands
+
+
+_NO_TIMINGS = Timings(
+    vad_wait_ms=0,
+    queue_ms=0,
+    batch_size=0,
+    decode_ms=0,
+    turn_model_ms=0,
+    total_ms=0,
+    speculative=False,
+)
+
+
+def _final(
+    hypothesis: Hypothesis,
+    start_ms: int,
+    end_ms: int,
+    *,
+    turn_end: bool,
+    timings: Timings,
+    words: tuple[Word, ...] | None = None,
+) -> Final:
+    return Final(
+        text=hypothesis.text,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        turn_end=turn_end,
+        language=hypothesis.language,
+        confidence=hypothesis.confidence,
+        words=words,
+        suppressed=hypothesis.suppressed,
+        timings=timings,
+    )
+
+
+def _words(hypothesis: Hypothesis, start: int) -> tuple[Word, ...]:
+    offset = _ms(start)
+    return tuple(
+        Word(
+            word=word.word,
+            start_ms=offset + word.start_ms,
+            end_ms=offset + word.end_ms,
+            confidence=round(word.confidence, 3),
+        )
+        for word in hypothesis.words
+    )
+
+
+def _ms(samples: int) -> int:
+    return samples // _RATE_PER_MS
