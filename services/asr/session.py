@@ -256,14 +256,13 @@ class Session:
         return self._commands()
 
     def decoded(
-        self, job_id: int, hypothesis: Hypothesis | None, cost: JobCost, now: float
+        self, job_id: int, hypothesis: Hypothesis, cost: JobCost, now: float
     ) -> list[Command]:
-        """A decode's answer; None when the engine failed (the turn then ends with empty text)."""
+        """A decode's answer."""
         turn = self._turn
         if turn is not None and job_id == turn.partial_job:
             turn.partial_job = None
-            if hypothesis is not None:
-                self._take_partial(turn, hypothesis)
+            self._take_partial(turn, hypothesis)
             self._want_partial()
         elif turn is not None and turn.final_job and job_id == turn.final_job.job_id:
             self._take_speculation(turn, turn.final_job, hypothesis, cost)
@@ -271,18 +270,33 @@ class Session:
             self._take_final(job_id, hypothesis, cost, now)
         return self._commands()
 
-    def judged(
-        self, job_id: int, probability: float | None, cost: JobCost, now: float
-    ) -> list[Command]:
-        """The turn model's answer; None when it failed, and silence alone decides."""
+    def judged(self, job_id: int, probability: float, cost: JobCost, now: float) -> list[Command]:
+        """The turn model's answer: is the speaker done?"""
         turn = self._turn
-        if turn is None or turn.judge_job != job_id:
-            return self._commands()
-        turn.judge_job = None
-        turn.turn_model_ms = cost.queue_ms + cost.run_ms
-        done = probability is not None and probability > self._endpointer.options.threshold
-        if done and self._endpointer.paused:
-            self._close_turn(now)
+        if turn is not None and turn.judge_job == job_id:
+            turn.judge_job = None
+            turn.turn_model_ms = cost.queue_ms + cost.run_ms
+            done = probability > self._endpointer.options.threshold
+            if done and self._endpointer.paused:
+                self._close_turn(now)
+        return self._commands()
+
+    def failed(self, job_id: int, now: float) -> list[Command]:
+        """A job came to nothing.
+
+        A lost partial is replaced by the next, a lost speculation by the decode at the turn's end,
+        a lost decision by silence alone; a lost final is an empty one that says so.
+        """
+        turn = self._turn
+        if turn is not None and job_id == turn.partial_job:
+            turn.partial_job = None
+        elif turn is not None and job_id == turn.judge_job:
+            turn.judge_job = None
+        elif turn is not None and turn.final_job and job_id == turn.final_job.job_id:
+            turn.final_job = None
+        else:
+            nothing = Hypothesis(text="", suppressed="engine_failed")
+            self._take_final(job_id, nothing, JobCost(), now)
         return self._commands()
 
     def tick(self, now: float) -> list[Command]:
@@ -442,11 +456,8 @@ class Session:
         return job
 
     def _take_speculation(
-        self, turn: _Turn, job: _FinalJob, hypothesis: Hypothesis | None, cost: JobCost
+        self, turn: _Turn, job: _FinalJob, hypothesis: Hypothesis, cost: JobCost
     ) -> None:
-        if hypothesis is None:
-            turn.final_job = None  # the end of the turn will try once more
-            return
         job.hypothesis, job.cost = hypothesis, cost
         turn.agreement.update(hypothesis.text, job.end)
         if hypothesis.text and not turn.pending_told:
@@ -525,14 +536,10 @@ class Session:
         turn.agreement = Agreement()
         self._emit_finals(now)
 
-    def _take_final(
-        self, job_id: int, hypothesis: Hypothesis | None, cost: JobCost, now: float
-    ) -> None:
+    def _take_final(self, job_id: int, hypothesis: Hypothesis, cost: JobCost, now: float) -> None:
         for closed in self._closed:
             if closed.job.job_id == job_id:
-                failed = Hypothesis(text="", suppressed="engine_failed")
-                closed.job.hypothesis = hypothesis or failed
-                closed.job.cost = cost
+                closed.job.hypothesis, closed.job.cost = hypothesis, cost
         self._emit_finals(now)
 
     def _emit_finals(self, now: float) -> None:

@@ -1,0 +1,116 @@
+"""Configuration of the ASR service. `config.yaml` beside this file holds the defaults in use."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.asr.endpointing import EndpointingOptions
+from services.asr.messages import TurnMode
+from services.asr.session import SessionOptions
+from services.shared.runtime.config import (
+    LimitsConfig,
+    LogConfig,
+    PositiveMs,
+    ServerConfig,
+    ServiceSettings,
+    StrictConfig,
+)
+
+DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
+
+
+class EngineConfig(StrictConfig):
+    """Which recogniser, where it runs and how it decodes."""
+
+    name: Literal["faster_whisper", "fake"] = "faster_whisper"
+    model: str = "whisper-tiny.en"
+    """An id of the model catalogue (`voice models list`) or a path to a CTranslate2 model."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    device_index: int | tuple[int, ...] = 0
+    compute_type: str = "int8"
+    cpu_threads: int = Field(default=0, ge=0, le=256)
+    """Threads of one inference; 0: as many as there are cores, four at most."""
+    beam_size: int = Field(default=1, ge=1, le=10)
+    """Beam of finals; partials are always greedy."""
+    short_context: Literal["always", "partials", "never"] = "always"
+    """Encode only as much as was said instead of 30 s: see services/asr/README.md for the cost."""
+    max_batch: int = Field(default=8, ge=1, le=64)
+    delay_ms: int = Field(default=0, ge=0, le=60_000)
+    """Engine `fake` only: pretend that a batch takes so long."""
+
+
+class VadConfig(StrictConfig):
+    """Voice activity."""
+
+    name: Literal["silero", "energy"] = "silero"
+    model: str = "silero-vad"
+    start_threshold: float = Field(default=0.5, gt=0, lt=1)
+    stop_threshold: float = Field(default=0.35, gt=0, lt=1)
+    start_ms: PositiveMs = 96
+    pre_roll_ms: int = Field(default=500, ge=0, le=5000)
+
+
+class TurnConfig(StrictConfig):
+    """When a speaker is taken to be done; clients may ask otherwise in `start.turn`."""
+
+    mode: TurnMode = TurnMode.SMART
+    model: str = "smart-turn-v3.2"
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    judge_ms: tuple[PositiveMs, ...] = (200, 500, 1000)
+    speculate_ms: PositiveMs = 96
+    silence_ms: PositiveMs = 600
+    max_silence_ms: PositiveMs = 2000
+
+
+class PartialsConfig(StrictConfig):
+    every_ms: PositiveMs = 250
+    after_ms: PositiveMs = 400
+
+
+class UploadConfig(StrictConfig):
+    """Limits of `POST /v1/transcribe`."""
+
+    max_bytes: int = Field(default=200 << 20, ge=1024)
+    max_duration_s: float = Field(default=2 * 3600.0, gt=0)
+    max_concurrent: int = Field(default=4, ge=1)
+
+
+class AsrConfig(ServiceSettings):
+    """The whole configuration; overrides by environment start with `ASR__`."""
+
+    model_config = SettingsConfigDict(env_prefix="ASR__")
+
+    server: ServerConfig = ServerConfig(port=8001)
+    limits: LimitsConfig = LimitsConfig()
+    log: LogConfig = LogConfig()
+    engine: EngineConfig = EngineConfig()
+    vad: VadConfig = VadConfig()
+    turn: TurnConfig = TurnConfig()
+    partials: PartialsConfig = PartialsConfig()
+    upload: UploadConfig = UploadConfig()
+    engine_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """A decode or a turn decision that takes longer than this has failed."""
+
+    def session_options(self, languages: tuple[str, ...]) -> SessionOptions:
+        """What sessions need to know of all this."""
+        turn, vad = self.turn, self.vad
+        endpointing = EndpointingOptions(
+            mode=turn.mode,
+            start_threshold=vad.start_threshold,
+            stop_threshold=vad.stop_threshold,
+            start_ms=vad.start_ms,
+            pre_roll_ms=vad.pre_roll_ms,
+            speculate_ms=turn.speculate_ms,
+            judge_ms=turn.judge_ms,
+            threshold=turn.threshold,
+            silence_ms=turn.silence_ms,
+            max_silence_ms=turn.max_silence_ms,
+        )
+        return SessionOptions(
+            endpointing=endpointing,
+            languages=languages,
+            partial_every_ms=self.partials.every_ms,
+            partial_after_ms=self.partials.after_ms,
+        )
