@@ -10,8 +10,6 @@ from services.asr.endpointing import EndpointingOptions
 from services.asr.messages import TurnMode
 from services.asr.session import SessionOptions
 from services.shared.runtime.config import (
-    LimitsConfig,
-    LogConfig,
     PositiveMs,
     ServerConfig,
     ServiceSettings,
@@ -83,8 +81,6 @@ class AsrConfig(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="ASR__")
 
     server: ServerConfig = ServerConfig(port=8001)
-    limits: LimitsConfig = LimitsConfig()
-    log: LogConfig = LogConfig()
     engine: EngineConfig = EngineConfig()
     vad: VadConfig = VadConfig()
     turn: TurnConfig = TurnConfig()

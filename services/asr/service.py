@@ -1,4 +1,4 @@
-"""The ASR service's parts put together: models, their schedulers, and what the edges ask of them."""
+"""The ASR service's parts put together: the models and the schedulers that own them."""
 
 import asyncio
 from typing import Any
@@ -87,8 +87,11 @@ class AsrService:
                 log.error("model did not stop", model=scheduler.name)
         await asyncio.to_thread(self.engine.close)
 
+    def engine_languages(self) -> tuple[str, ...]:
+        return self.engine.capabilities.languages
+
     def session_options(self) -> SessionOptions:
-        return self.config.session_options(self.engine.capabilities.languages)
+        return self.config.session_options(self.engine_languages())
 
 
 def _silence(samples: int) -> Floats:

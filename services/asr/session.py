@@ -326,13 +326,7 @@ class Session:
         self._started = True
         language = message.language
         if language is not None:
-            language = language.lower().split("-")[0]
-            if language not in self.options.languages:
-                raise ProtocolError(
-                    ErrorCode.UNSUPPORTED_LANGUAGE,
-                    f'language "{message.language}" is not among those of this model: '
-                    f"{', '.join(self.options.languages)}",
-                )
+            language = known_language(language, self.options.languages)
         self.start = message.model_copy(update={"language": language})
         self._endpointer.options = self.options.endpointing.overridden(message.turn)
 
@@ -609,6 +603,21 @@ class Session:
     def _commands(self) -> list[Command]:
         commands, self._out = self._out, []
         return commands
+
+
+def known_language(asked: str, languages: Sequence[str]) -> str:
+    """The model's code for a language tag: "en-US" is "en".
+
+    Raises:
+        ProtocolError: `unsupported_language`, with those that the model has.
+    """
+    language = asked.lower().split("-")[0]
+    if language not in languages:
+        raise ProtocolError(
+            ErrorCode.UNSUPPORTED_LANGUAGE,
+            f'language "{asked:.20}" is not among those of this model: {", ".join(languages)}',
+        )
+    return language
 
 
 _NO_TIMINGS = Timings(

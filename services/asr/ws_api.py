@@ -14,10 +14,8 @@ from services.asr.listening import Ear, Heard, Hearing, check_audio
 from services.asr.messages import (
     ClientMessage,
     Final,
-    Flush,
     Ready,
     Start,
-    Stop,
     Stopped,
     client_codec,
 )
@@ -36,7 +34,6 @@ _CHUNK_S = 0.5
 _INBOX_BYTES = 1 << 17
 """Audio that may wait (4 s at 16 kHz) before reading from the socket stops."""
 _TICK_S = 0.05
-_CONGESTED_S = 0.02
 
 
 def stream_routes(service: AsrService) -> APIRouter:
@@ -79,6 +76,9 @@ class Conversation:
         self._ear: Ear | None = None
         self._inbox: Inbox[ClientMessage] = Inbox(_INBOX_BYTES)
         self._hearing = False
+        self._room = asyncio.Event()
+        """Cleared while the session owes so many finals that it should hear no more."""
+        self._room.set()
         self._jobs: dict[int, _Job] = {}
         self._done: asyncio.Queue[int] = asyncio.Queue()
         """Ids of finished jobs; as short as the few jobs that a session has at a time."""
@@ -115,8 +115,7 @@ class Conversation:
     async def _listen(self) -> None:
         """Hear audio and obey messages in the order in which they came."""
         while True:
-            while self._session.congested:
-                await asyncio.sleep(_CONGESTED_S)
+            await self._room.wait()
             item = await self._inbox.take(self._chunk_bytes())
             if isinstance(item, list):
                 self._session.expect_audio()
@@ -186,6 +185,10 @@ class Conversation:
                         job.future.cancel()
                 case End():
                     raise SessionEnded
+        if self._session.congested:
+            self._room.clear()
+        else:
+            self._room.set()
 
     def _submit(self, command: Decode | Judge) -> None:
         future: _Future

@@ -69,7 +69,7 @@ class LogConfig(StrictConfig):
 
 
 class ServiceSettings(BaseSettings):
-    """Base of a service's whole configuration: YAML file below environment overrides."""
+    """Base of a service's whole configuration, with the sections that every service has."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -78,6 +78,10 @@ class ServiceSettings(BaseSettings):
         nested_model_default_partial_update=True,
     )
     yaml_path: ClassVar[Path | None] = None
+
+    server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
+    log: LogConfig = LogConfig()
 
     @classmethod
     def settings_customise_sources(

@@ -1,17 +1,30 @@
 """Runs a service under uvicorn: SIGTERM drains it, a failed start ends it with exit code 1."""
 
+import argparse
 import asyncio
 import contextlib
 import signal
 import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
-from services.shared.runtime.config import LimitsConfig, ServerConfig
+from services.shared.models.errors import ModelError
+from services.shared.runtime.config import (
+    ConfigError,
+    LimitsConfig,
+    ServerConfig,
+    ServiceSettings,
+)
 from services.shared.runtime.lifecycle import lifecycle_of
+from services.shared.runtime.logs import configure_logs
 
 log = structlog.get_logger(__name__)
 
@@ -85,3 +98,24 @@ async def serve(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> int
     runner = DrainingServer(config, app, server.drain_s)
     await runner.serve()
     return 1 if lifecycle_of(app).failure else 0
+
+
+C = TypeVar("C", bound=ServiceSettings)
+
+
+def run_service(
+    name: str, config_type: type[C], default: Path, create_app: Callable[[C], FastAPI]
+) -> int:
+    """The main function of a service's `__main__`: configuration, application, exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m services.{name}")
+    parser.add_argument("--config", type=Path, default=default, help="YAML file (%(default)s)")
+    path = parser.parse_args().config
+    try:
+        config = config_type.load(path)
+        configure_logs(config.log, name)
+        app = create_app(config)
+    except (ConfigError, ModelError) as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return 2
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(app, config.server, config.limits))

@@ -1,0 +1,46 @@
+"""The ASR service as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from services.asr.config import AsrConfig
+from services.asr.http_api import transcribe_routes
+from services.asr.service import AsrService
+from services.asr.ws_api import stream_routes
+from services.shared.models.store import ModelStore
+from services.shared.runtime.auth import load_keys
+from services.shared.runtime.edge import build_app
+from services.shared.runtime.lifecycle import Lifecycle, running
+
+_MULTIPART_OVERHEAD = 1 << 16
+
+
+def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:
+    """Build the application; models are located now and loaded when it starts.
+
+    Raises:
+        ConfigError, ModelError: with a sentence that says how to mend it.
+    """
+    registry = CollectorRegistry()
+    lifecycle = Lifecycle(config.limits, load_keys(config.server), registry)
+    service = AsrService(config, store or ModelStore(), registry)
+    lifecycle.owners = list(service.schedulers)
+    app = build_app(
+        lifecycle,
+        title="ASR",
+        description="Streaming speech recognition with semantic turn detection.",
+        max_body=config.upload.max_bytes + _MULTIPART_OVERHEAD,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with running(lifecycle, service.load, service.unload):
+            yield
+
+    app.router.lifespan_context = lifespan
+    app.include_router(stream_routes(service))
+    app.include_router(transcribe_routes(service))
+    return app

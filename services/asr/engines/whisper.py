@@ -1,0 +1,354 @@
+"""Whisper on CTranslate2 (faster-whisper's models, tokenizer and features), batched by ourselves.
+
+faster-whisper's own batching works inside one file; here the items of a batch come from different
+callers. CTranslate2 wants prompts of one shape in a batch (same tokens before the text), and the
+padded length of the audio changes the result slightly: both are part of :meth:`batch_key`, so that
+a request gives the same text alone and in company.
+
+Whisper pads every input to 30 s, which is most of the cost of a short utterance. CTranslate2 takes
+shorter inputs: with a few seconds of padding left the text stays nearly the same at a fifth of the
+encoder's time (short context, measured in services/asr/README.md).
+"""
+
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from services.asr.engines.base import (
+    Capabilities,
+    DecodeRequest,
+    EngineError,
+    Floats,
+    Hypothesis,
+    HypothesisWord,
+)
+from services.shared.models.store import ModelStore
+
+if TYPE_CHECKING:
+    from services.asr.config import EngineConfig
+
+_FULL_S = 30
+_CONTEXTS_S = (10, 15, 20, _FULL_S)
+"""Lengths that audio is padded to; few, so that requests meet in batches."""
+_MARGIN_S = 4.0
+"""Padding that must be left after the audio: with less, Whisper repeats itself."""
+_FRAMES_PER_S = 100
+_TOKENS_PER_S = 8
+"""Budget of output; fast speech has about 5."""
+_PROMPT_TOKENS = 200
+
+# Thresholds of Whisper's own transcribe (Radford et al. 2022, §4.5).
+_MAX_COMPRESSION = 2.4
+_MIN_LOG_PROBABILITY = -1.0
+_MAX_NO_SPEECH = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """One item's raw result."""
+
+    tokens: list[int]
+    text: str
+    log_probability: float
+    """Mean of the tokens'."""
+    no_speech: float
+    context_s: int
+    exhausted: bool
+    """The token budget was used up: a loop."""
+
+    @property
+    def plausible(self) -> bool:
+        return (
+            not self.exhausted
+            and self.log_probability >= _MIN_LOG_PROBABILITY
+            and compression_ratio(self.text) <= _MAX_COMPRESSION
+        )
+
+
+class WhisperEngine:
+    """Any Whisper in CTranslate2 format, on CPU or CUDA."""
+
+    def __init__(self, config: "EngineConfig", store: ModelStore) -> None:
+        self._config = config
+        self._path = _locate(config.model, store)
+        self._model: Any = None
+        self._tokenizers: dict[str | None, Any] = {}
+        self._capabilities: Capabilities | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        if self._capabilities is None:
+            raise EngineError("the model is not loaded yet")
+        return self._capabilities
+
+    def load(self) -> None:
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError as error:
+            raise EngineError(
+                "faster-whisper is not available. Install it with: uv sync --group asr"
+            ) from error
+        config = self._config
+        index = config.device_index
+        self._model = WhisperModel(
+            str(self._path),
+            device=config.device,
+            device_index=index if isinstance(index, int) else list(index),
+            compute_type=config.compute_type,
+            cpu_threads=config.cpu_threads or min(4, os.cpu_count() or 1),
+            local_files_only=True,
+        )
+        self._capabilities = Capabilities(
+            model=config.model,
+            languages=tuple(sorted(self._model.supported_languages)),
+            max_seconds=float(_FULL_S),
+            word_timestamps=True,
+            max_batch=config.max_batch,
+        )
+
+    def warm_up(self) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.01, 16_000).astype(np.float32)
+        for final in (True, False):
+            self.transcribe([DecodeRequest(noise, final, language=self.capabilities.languages[0])])
+
+    def close(self) -> None:
+        self._model = None
+        self._tokenizers.clear()
+
+    def batch_key(self, request: DecodeRequest) -> object:
+        words = request.language if request.word_timestamps else None
+        preface = self._preface_tokens(request)
+        detect = request.language is None
+        return (request.final, self._context_s(request), len(preface), detect, words)
+
+    def transcribe(self, requests: Sequence[DecodeRequest]) -> list[Hypothesis | Exception]:
+        """Recognise a batch whose items have one :meth:`batch_key`."""
+        for request in requests:
+            if request.seconds > _FULL_S:
+                raise EngineError(f"{request.seconds:.1f} s of audio; Whisper takes {_FULL_S} s")
+        context_s = self._context_s(requests[0])
+        encoded = self._encode([request.audio for request in requests], context_s)
+        languages = self._languages(requests, encoded)
+        decoded = self._generate(requests, languages, encoded, context_s)
+        words = self._align(requests, languages, encoded, decoded)
+        return [
+            self._finish(request, language, result, aligned)
+            for request, language, result, aligned in zip(
+                requests, languages, decoded, words, strict=True
+            )
+        ]
+
+    # Encoder.
+
+    def _context_s(self, request: DecodeRequest) -> int:
+        mode = self._config.short_context
+        if mode == "never" or (mode == "partials" and request.final):
+            return _FULL_S
+        needed = request.seconds + _MARGIN_S
+        return next((context for context in _CONTEXTS_S if context >= needed), _FULL_S)
+
+    def _encode(self, audios: Sequence[Floats], context_s: int) -> Any:
+        frames = context_s * _FRAMES_PER_S
+        bands = self._model.feature_extractor.mel_filters.shape[0]
+        features = np.zeros((len(audios), bands, frames), dtype=np.float32)
+        for row, audio in zip(features, audios, strict=True):
+            spectrum = self._model.feature_extractor(audio)[:, :frames]
+            row[:, : spectrum.shape[1]] = spectrum
+        return self._model.encode(features)
+
+    # Decoder.
+
+    def _generate(
+        self,
+        requests: Sequence[DecodeRequest],
+        languages: Sequence[str | None],
+        encoded: Any,
+        context_s: int,
+    ) -> list[_Decoded]:
+        prompts = [
+            self._prompt(request, language)
+            for request, language in zip(requests, languages, strict=True)
+        ]
+        budget = context_s * _TOKENS_PER_S
+        longest = max(map(len, prompts))
+        final = requests[0].final
+        results = self._model.model.generate(
+            encoded,
+            prompts,
+            beam_size=self._config.beam_size if final else 1,
+            no_repeat_ngram_size=4 if context_s < _FULL_S else 0,
+            max_length=min(self._model.max_length, longest + budget),
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_blank=True,
+            suppress_tokens=[-1],
+            max_initial_timestamp_index=50,
+        )
+        return [
+            self._decoded(result, request, language, context_s, budget)
+            for result, request, language in zip(results, requests, languages, strict=True)
+        ]
+
+    def _decoded(
+        self,
+        result: Any,
+        request: DecodeRequest,
+        language: str | None,
+        context_s: int,
+        budget: int,
+    ) -> _Decoded:
+        tokenizer = self._tokenizer(language)
+        tokens = list(result.sequences_ids[0])
+        text_tokens = [token for token in tokens if token < tokenizer.eot]
+        text = str(tokenizer.decode(text_tokens))
+        if request.prefix:
+            text = request.prefix + text
+        return _Decoded(
+            tokens=text_tokens,
+            text=text.strip(),
+            # CTranslate2 gives the mean over the tokens without the end's.
+            log_probability=result.scores[0] * len(tokens) / (len(tokens) + 1),
+            no_speech=float(result.no_speech_prob),
+            context_s=context_s,
+            exhausted=len(tokens) >= budget,
+        )
+
+    def _finish(
+        self,
+        request: DecodeRequest,
+        language: str | None,
+        decoded: _Decoded,
+        words: tuple[HypothesisWord, ...],
+    ) -> Hypothesis | Exception:
+        """Check a final's plausibility; decode it again in full, alone, when it fails."""
+        silent = (
+            decoded.no_speech > _MAX_NO_SPEECH and decoded.log_probability < _MIN_LOG_PROBABILITY
+        )
+        if request.final and silent and not request.prefix:
+            return Hypothesis(text="", language=language, suppressed="no_speech")
+        if request.final and not decoded.plausible and decoded.context_s < _FULL_S:
+            decoded, words = self._again_in_full(request, language)
+        return Hypothesis(
+            text=decoded.text,
+            language=language,
+            confidence=round(math.exp(min(0.0, decoded.log_probability)), 3),
+            words=words,
+        )
+
+    def _again_in_full(
+        self, request: DecodeRequest, language: str | None
+    ) -> tuple[_Decoded, tuple[HypothesisWord, ...]]:
+        encoded = self._encode([request.audio], _FULL_S)
+        decoded = self._generate([request], [language], encoded, _FULL_S)
+        return decoded[0], self._align([request], [language], encoded, decoded)[0]
+
+    # Prompts and languages.
+
+    def _tokenizer(self, language: str | None) -> Any:
+        if language not in self._tokenizers:
+            from faster_whisper.tokenizer import Tokenizer
+
+            multilingual = self._model.model.is_multilingual
+            self._tokenizers[language] = Tokenizer(
+                self._model.hf_tokenizer,
+                multilingual,
+                task="transcribe",
+                language=(language or "en") if multilingual else "en",
+            )
+        return self._tokenizers[language]
+
+    def _preface_tokens(self, request: DecodeRequest) -> list[int]:
+        """Tokens of hotwords and prompt, which come before the start of the transcript."""
+        hints = " ".join([", ".join(request.hotwords), request.prompt]).strip()
+        if not hints:
+            return []
+        tokenizer = self._tokenizer(request.language)
+        return [tokenizer.sot_prev, *tokenizer.encode(" " + hints)[-_PROMPT_TOKENS:]]
+
+    def _prompt(self, request: DecodeRequest, language: str | None) -> list[int]:
+        tokenizer = self._tokenizer(language)
+        prompt = [*self._preface_tokens(request), *tokenizer.sot_sequence]
+        if request.prefix:
+            prompt += [tokenizer.timestamp_begin, *tokenizer.encode(" " + request.prefix)]
+        return prompt
+
+    def _languages(self, requests: Sequence[DecodeRequest], encoded: Any) -> list[str | None]:
+        if not self._model.model.is_multilingual:
+            return ["en"] * len(requests)
+        if requests[0].language is not None:
+            return [request.language for request in requests]
+        guesses = self._model.model.detect_language(encoded)
+        return [guess[0][0].strip("<|>") for guess in guesses]
+
+    # Word times.
+
+    def _align(
+        self,
+        requests: Sequence[DecodeRequest],
+        languages: Sequence[str | None],
+        encoded: Any,
+        decoded: Sequence[_Decoded],
+    ) -> list[tuple[HypothesisWord, ...]]:
+        if not requests[0].word_timestamps:
+            return [()] * len(requests)
+        if len(set(languages)) > 1:  # languages were detected and differ: one by one
+            singles = zip(requests, languages, decoded, strict=True)
+            return [self._align_alone(*single) for single in singles]
+        tokenizer = self._tokenizer(languages[0])
+        texts = [
+            (tokenizer.encode(" " + request.prefix) if request.prefix else []) + item.tokens
+            for request, item in zip(requests, decoded, strict=True)
+        ]
+        frames = max(map(_frames_of, requests))
+        found = self._model.find_alignment(tokenizer, texts, encoded, frames)
+        return [_words(words) for words in found]
+
+    def _align_alone(
+        self, request: DecodeRequest, language: str | None, decoded: _Decoded
+    ) -> tuple[HypothesisWord, ...]:
+        encoded = self._encode([request.audio], decoded.context_s)
+        return self._align([request], [language], encoded, [decoded])[0]
+
+
+def _locate(model: str, store: ModelStore) -> Path:
+    """A folder given as a path, else a model of the catalogue."""
+    path = Path(model).expanduser()
+    return path if path.is_dir() else store.require(model)
+
+
+def _frames_of(request: DecodeRequest) -> int:
+    """Mel frames that hold the request's audio."""
+    return math.ceil(request.seconds * _FRAMES_PER_S)
+
+
+def compression_ratio(text: str) -> float:
+    """Length over compressed length; high for text that repeats itself."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data)) if data else 0.0
+
+
+def _words(found: Sequence[dict[str, Any]]) -> tuple[HypothesisWord, ...]:
+    """Join punctuation to its word, keep times in order."""
+    words: list[HypothesisWord] = []
+    for item in found:
+        text = str(item["word"])
+        if not text.strip():
+            continue
+        start, end = round(item["start"] * 1000), round(item["end"] * 1000)
+        joins = not text.startswith(" ") or not any(char.isalnum() for char in text)
+        if words and joins:
+            last = words[-1]
+            words[-1] = HypothesisWord(
+                last.word + text.strip(), last.start_ms, max(last.end_ms, end), last.confidence
+            )
+        else:
+            words.append(
+                HypothesisWord(text.strip(), start, max(start, end), float(item["probability"]))
+            )
+    return tuple(words)
