@@ -1,0 +1,142 @@
+"""The seam of synthesis: a request with text in, pieces of audio with word times out.
+
+Engines are synchronous and are entered by one thread only, their scheduler's. All state of a
+stream lives in the iterator that :meth:`TtsEngine.synthesize` returns: its owner takes one piece at
+a time, may serve other streams in between, and closes the iterator to cancel.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from services.shared.protocol.base import ERRORS, ErrorCode
+
+Floats = npt.NDArray[np.float32]
+
+
+class EngineError(Exception):
+    """The engine could not do it; the sentence may be shown to the client."""
+
+    def __init__(self, message: str, *, code: ErrorCode = ErrorCode.ENGINE_FAILED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+    @property
+    def retryable(self) -> bool:
+        """The same request may succeed later."""
+        return ERRORS[self.code].retryable
+
+
+class EngineUnavailable(EngineError):
+    """An engine cannot be made here; the sentence says what to install or to correct."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code=ErrorCode.INTERNAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice as clients see it."""
+
+    id: str
+    name: str
+    language: str
+    """BCP 47 tag, e.g. `en-US`."""
+    sample_rate: int
+    """Hz of the pieces that the engine gives for this voice."""
+    engine: str
+    licence: str
+    sample: str | None = None
+    """URL or path of a recording to try it by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do."""
+
+    streaming: bool
+    """Gives audio before a sentence is complete."""
+    word_timestamps: bool
+    cloning: bool
+    """Makes voices from reference audio."""
+    languages: tuple[str, ...]
+    """BCP 47 tags that some voice speaks."""
+    max_characters: int
+    """Longest text of one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisRequest:
+    """One segment of text to speak."""
+
+    text: str
+    voice: str
+    """A voice id."""
+    language: str | None = None
+    """None: the voice's own."""
+    speed: float = 1.0
+    """1.25 is a quarter faster."""
+    seed: int | None = None
+    """Equal requests with equal seeds give equal audio. None: a new rendition each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordTime:
+    """When a word of the request's text is heard."""
+
+    word: str
+    """As written in the text, with the punctuation that touches it."""
+    start_ms: int
+    """From the request's first sample."""
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPiece:
+    """The next stretch of a request's audio."""
+
+    samples: Floats = field(repr=False)
+    """[n] in [-1, 1], mono, at the voice's sample rate."""
+    words: tuple[WordTime, ...] = ()
+    """The words that begin in this piece; a word may end in a later one."""
+
+
+class TtsEngine(Protocol):
+    """A synthesiser. `load` may take seconds; everything else assumes it.
+
+    What every engine promises is tested by one contract suite: the pieces joined are the whole
+    audio; text without anything to speak gives no piece; words come in the text's order, each once,
+    within the audio; nothing clips; a failure is an EngineError.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def load(self) -> None:
+        """Bring the models into memory. Raises EngineUnavailable."""
+        ...
+
+    def warm_up(self) -> None:
+        """Run once on shapes that matter, so that the first caller does not pay for it."""
+        ...
+
+    def voices(self) -> tuple[Voice, ...]:
+        """At least one, the engine's favourite first."""
+        ...
+
+    def synthesize(self, request: SynthesisRequest) -> Generator[AudioPiece, None, None]:
+        """Speak; nothing is computed before the first piece is asked for.
+
+        Raises:
+            EngineError: from the iterator, e.g. `unknown_voice` or `text_too_long`.
+        """
+        ...
+
+    def close(self) -> None: ...

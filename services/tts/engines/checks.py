@@ -1,0 +1,58 @@
+"""What every engine checks of a request, with the sentences that clients read."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from services.shared.protocol.base import ErrorCode
+from services.tts.engines.base import Capabilities, EngineError, SynthesisRequest, Voice
+
+MIN_SPEED = 0.25
+MAX_SPEED = 4.0
+
+
+def is_speakable(text: str) -> bool:
+    """Whether there is a letter or a digit in it; punctuation and symbols alone are silence."""
+    return any(unicodedata.category(char)[0] in "LN" for char in text)
+
+
+def check_request(
+    request: SynthesisRequest, voices: Iterable[Voice], capabilities: Capabilities
+) -> Voice:
+    """The voice that the request names, when the engine can serve it.
+
+    Raises:
+        EngineError: unknown voice, another language, text too long, speed out of range.
+    """
+    known = {voice.id: voice for voice in voices}
+    voice = known.get(request.voice)
+    if voice is None:
+        raise EngineError(
+            f"voice {request.voice!r} is unknown; known are {', '.join(sorted(known))}",
+            code=ErrorCode.UNKNOWN_VOICE,
+        )
+    if request.language and not same_language(request.language, voice.language):
+        raise EngineError(
+            f"voice {voice.id} speaks {voice.language}, not {request.language}",
+            code=ErrorCode.UNSUPPORTED_LANGUAGE,
+        )
+    if len(request.text) > capabilities.max_characters:
+        raise EngineError(
+            f"a text of {len(request.text)} characters is over the engine's limit of "
+            f"{capabilities.max_characters}",
+            code=ErrorCode.TEXT_TOO_LONG,
+        )
+    if not MIN_SPEED <= request.speed <= MAX_SPEED:
+        raise EngineError(
+            f"speed {request.speed} is not within {MIN_SPEED} and {MAX_SPEED}",
+            code=ErrorCode.INVALID_MESSAGE,
+        )
+    return voice
+
+
+def same_language(wanted: str, spoken: str) -> bool:
+    """Whether a voice for `spoken` will do for `wanted`: equal, or one leaves the region open."""
+    wanted_parts = wanted.lower().replace("_", "-").split("-")
+    spoken_parts = spoken.lower().replace("_", "-").split("-")
+    if wanted_parts[0] != spoken_parts[0]:
+        return False
+    return len(wanted_parts) == 1 or len(spoken_parts) == 1 or wanted_parts == spoken_parts

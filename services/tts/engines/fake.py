@@ -1,0 +1,109 @@
+"""A synthesiser without a model: every word is a tone. For tests of everything around it."""
+
+import time
+import zlib
+from collections.abc import Generator
+
+import numpy as np
+
+from services.tts.engines.base import (
+    AudioPiece,
+    Capabilities,
+    EngineError,
+    Floats,
+    SynthesisRequest,
+    Voice,
+    WordTime,
+)
+from services.tts.engines.checks import check_request, is_speakable
+
+SAMPLE_RATE = 16_000
+MS_PER_CHARACTER = 40
+GAP_MS = 20
+"""Silence after each word."""
+FAIL_WORD = "FAIL"
+"""A word that makes the engine fail when it comes to it."""
+CRASH_WORD = "CRASH"
+"""A word that makes the engine raise what it should not."""
+
+
+class FakeEngine:
+    """Speaks each word as a tone of the word's own frequency, one piece a word.
+
+    A word takes 40 ms a character and 20 ms of silence, divided by the speed; so both what was said
+    and how long it takes can be computed in a test.
+
+    Args:
+        delay_s: time that each piece takes to make.
+    """
+
+    name = "fake"
+
+    def __init__(self, *, delay_s: float = 0.0, max_characters: int = 1000) -> None:
+        self._delay_s = delay_s
+        self.capabilities = Capabilities(
+            streaming=True,
+            word_timestamps=True,
+            cloning=False,
+            languages=("en-US", "vi-VN"),
+            max_characters=max_characters,
+        )
+        self._voices = tuple(
+            Voice(
+                id=f"fake-{language[:2]}",
+                name=f"Fake {language}",
+                language=language,
+                sample_rate=SAMPLE_RATE,
+                engine=self.name,
+                licence="MIT",
+            )
+            for language in self.capabilities.languages
+        )
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def voices(self) -> tuple[Voice, ...]:
+        return self._voices
+
+    def synthesize(self, request: SynthesisRequest) -> Generator[AudioPiece, None, None]:
+        check_request(request, self._voices, self.capabilities)
+        at_ms = 0
+        for word in filter(is_speakable, request.text.split()):
+            if self._delay_s:
+                time.sleep(self._delay_s)
+            if word.strip(".,!?") == FAIL_WORD:
+                raise EngineError("the fake engine was told to fail")
+            if word.strip(".,!?") == CRASH_WORD:
+                raise RuntimeError("the fake engine was told to crash")
+            piece = _piece(word, at_ms, request.speed)
+            at_ms += len(piece.samples) * 1000 // SAMPLE_RATE
+            yield piece
+
+
+def word_ms(word: str, speed: float = 1.0) -> int:
+    """How long the fake engine takes to say `word`, its gap left out."""
+    return int(len(word) * MS_PER_CHARACTER / speed)
+
+
+def word_hertz(word: str) -> int:
+    """The tone of `word`: 200 to 3175 Hz, in steps of 25 Hz."""
+    return 200 + zlib.crc32(word.encode()) % 120 * 25
+
+
+def _piece(word: str, at_ms: int, speed: float) -> AudioPiece:
+    spoken_ms = word_ms(word, speed)
+    gap = np.zeros(int(GAP_MS / speed) * SAMPLE_RATE // 1000, dtype=np.float32)
+    samples = np.concatenate([_tone(word_hertz(word), spoken_ms), gap])
+    return AudioPiece(samples, (WordTime(word, at_ms, at_ms + spoken_ms),))
+
+
+def _tone(hertz: int, duration_ms: int) -> Floats:
+    seconds = np.arange(duration_ms * SAMPLE_RATE // 1000) / SAMPLE_RATE
+    return (0.3 * np.sin(2 * np.pi * hertz * seconds)).astype(np.float32)
