@@ -71,9 +71,11 @@ def verify(ids: Ids = None) -> None:
             store.verify(model_id)
         except ModelError as error:
             failed = True
-            console.print(f"[bold red]{error}[/]", highlight=False, soft_wrap=True)
+            tell_error(console, error)
         else:
             console.print(f"[green]ok[/]  {model_id}", highlight=False)
+    if not chosen:
+        console.print(f"no models in {store.root}", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -122,6 +124,11 @@ def download_with_progress(store: ModelStore, model_ids: list[str]) -> None:
         )
 
 
+def tell_error(console: Console, error: Exception) -> None:
+    """Print an error's sentence as it is, on one line however long."""
+    console.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
+
+
 def megabytes(size: int) -> str:
     """A size in bytes, for people."""
     return f"{size / 1e6:,.1f} MB"
@@ -141,5 +148,5 @@ def _errors_told() -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        Console(stderr=True).print(f"[bold red]{error}[/]", highlight=False, soft_wrap=True)
+        tell_error(Console(stderr=True), error)
         raise typer.Exit(2 if isinstance(error, UnknownModel) else 1) from None

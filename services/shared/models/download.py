@@ -74,12 +74,14 @@ class Downloader:
             DownloadError: one sentence, and a code; the models before it are complete.
         """
         entries = [self._store.catalogue.get(model_id) for model_id in model_ids]
+        if all(self._store.status(entry.id) is ModelStatus.PRESENT for entry in entries):
+            return  # Also where the folder may not be written.
         try:
             self._downloads.mkdir(parents=True, exist_ok=True)
             with exclusive(self._store.root / ".lock", self._lock_wait_s), open_client() as client:
                 for position, entry in enumerate(entries):
                     self._ensure(client, entry)
-                    self._discard_wheels(keep_for=entries[position + 1 :])
+                    self._discard(entry, keep_for=entries[position + 1 :])
         except OSError as error:
             raise DownloadError(
                 DownloadCode.DISK, f"models cannot be written to {self._store.root}: {error}"
@@ -197,16 +199,19 @@ class Downloader:
                 f"{self._store.root}, but only {free >> 20} MiB are free",
             )
 
-    def _discard_wheels(self, keep_for: Sequence[ModelEntry]) -> None:
-        """Delete the wheels that no model still to come takes files from."""
-        wheels = self._store.catalogue.wheels
-        needed = {
-            wheels[package].sha256
-            for entry in keep_for
+    def _discard(self, entry: ModelEntry, keep_for: Sequence[ModelEntry]) -> None:
+        """Delete what was fetched for `entry`, from any source, but for what others still need."""
+        needed = {pin for later in keep_for for pin in self._pins(later)}
+        for pin in self._pins(entry) - needed:
+            (self._downloads / pin).unlink(missing_ok=True)
+            (self._downloads / f"{pin}.part").unlink(missing_ok=True)
+
+    def _pins(self, entry: ModelEntry) -> set[str]:
+        """The sha256 of everything that might be fetched for `entry`."""
+        wheels = {
+            self._store.catalogue.wheels[package].sha256
             for source in entry.sources
             if isinstance(source, WheelSource)
             for package in source.packages
         }
-        for wheel in wheels.values():
-            if wheel.sha256 not in needed:
-                (self._downloads / wheel.sha256).unlink(missing_ok=True)
+        return wheels | {file.sha256 for file in entry.files}

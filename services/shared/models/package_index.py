@@ -47,9 +47,8 @@ class PackageIndex:
         what = f"the index page {_bare(page)}"
         response = retrying(what, self._retries, lambda: self._get(what, page))
         for link in _links(response):
-            address = urljoin(str(response.url), link)
-            if unquote(urlsplit(address).path.rpartition("/")[2]) == wheel.filename:
-                return address
+            if _filename(link) == wheel.filename:
+                return urljoin(str(response.url), link)
         raise DownloadError(
             DownloadCode.NOT_FOUND, f"{wheel.filename} is not on the index {_bare(self._url)}"
         )
@@ -60,9 +59,19 @@ class PackageIndex:
         return response
 
 
+def _filename(link: str) -> str:
+    try:
+        return unquote(urlsplit(link).path.rpartition("/")[2])
+    except ValueError:
+        return ""  # An address that cannot be read is not the one looked for.
+
+
 def _bare(url: str) -> str:
     """`url` without the credentials that it may carry."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -105,7 +106,8 @@ class ModelStore:
                 self._forget(folder)
                 raise ModelCorrupt(model_id, problem)
         if self._read_manifest(folder) != Manifest.of(entry):
-            write_manifest(folder, entry)
+            with suppress(OSError):  # A read-only folder: the caller has its answer all the same.
+                write_manifest(folder, entry)
 
     def remove(self, model_id: str) -> bool:
         """Delete a model's folder. False when there was none. Raises UnknownModel."""
@@ -151,20 +153,15 @@ class ModelStore:
 
     @staticmethod
     def _forget(folder: Path) -> None:
-        try:
+        with suppress(OSError):  # A read-only folder: the caller hears of the damage all the same.
             (folder / MANIFEST).unlink(missing_ok=True)
-        except OSError:
-            return  # A read-only folder: the caller hears of the damage all the same.
 
 
 def write_manifest(folder: Path, entry: ModelEntry) -> None:
-    """Record that every file in `folder` has been verified, where that can be written."""
+    """Record that every file in `folder` has been verified. Raises OSError."""
     staged = folder / f"{MANIFEST}.{os.getpid()}"
-    try:
-        staged.write_text(Manifest.of(entry).model_dump_json(indent=2) + "\n", encoding="utf-8")
-        staged.replace(folder / MANIFEST)
-    except PermissionError:
-        return  # A read-only folder can be verified, but each check must then be a full one.
+    staged.write_text(Manifest.of(entry).model_dump_json(indent=2) + "\n", encoding="utf-8")
+    staged.replace(folder / MANIFEST)
 
 
 def sha256_of(path: Path, on_bytes: BytesDone | None = None) -> str:

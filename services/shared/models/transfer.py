@@ -42,6 +42,13 @@ class RemoteFile:
     size: int
     sha256: str
 
+    @property
+    def host(self) -> str:
+        try:
+            return urlsplit(self.url).hostname or self.url
+        except ValueError:
+            return self.url
+
 
 class _Retry(Exception):
     """This attempt failed, but another may not."""
@@ -86,6 +93,9 @@ def retrying(
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise _unreachable(what, error) from error
         except (httpx.RequestError, _Retry) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):  # Will fail the next time too.
+                hint = "; if your network has its own authority, name its file in SSL_CERT_FILE"
+                raise _unreachable(what, error, hint) from error
             if received() - before >= retries.enough_progress:
                 failures, before = 0, received()
             failures += 1
@@ -94,9 +104,9 @@ def retrying(
             retries.wait(failures)
 
 
-def _unreachable(what: str, error: Exception) -> DownloadError:
+def _unreachable(what: str, error: Exception, hint: str = "") -> DownloadError:
     reason = str(error) or type(error).__name__
-    return DownloadError(DownloadCode.NETWORK, f"{what} could not be fetched: {reason}")
+    return DownloadError(DownloadCode.NETWORK, f"{what} could not be fetched: {reason}{hint}")
 
 
 def check_status(what: str, response: httpx.Response) -> None:
@@ -169,7 +179,7 @@ def fetch(
         if not _complete(client, file, partial, retries):
             raise DownloadError(
                 DownloadCode.CHECKSUM,
-                f"{file.name} from {urlsplit(file.url).hostname} is not what the catalogue pins "
+                f"{file.name} from {file.host} is not what the catalogue pins "
                 f"({partial.size} of {file.size} bytes, or another sha256)",
             )
     except DownloadError as error:
@@ -196,7 +206,7 @@ def _complete(client: httpx.Client, file: RemoteFile, partial: _Partial, retries
 def _receive_all(
     client: httpx.Client, file: RemoteFile, partial: _Partial, retries: Retries
 ) -> None:
-    what = f"{file.name} from {urlsplit(file.url).hostname}"
+    what = f"{file.name} from {file.host}"
     retrying(what, retries, lambda: _receive(client, file, partial), lambda: partial.size)
 
 
@@ -214,7 +224,7 @@ def _receive(client: httpx.Client, file: RemoteFile, partial: _Partial) -> None:
         check_status(file.name, response)
         if partial.size and not _continues(response, partial.size):
             partial.restart()
-        for chunk in response.iter_raw(_CHUNK):
+        for chunk in response.iter_raw():
             partial.append(chunk)
             if partial.size > file.size:
                 return  # Longer than it may be: no need to see how much longer.
