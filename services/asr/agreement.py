@@ -24,7 +24,7 @@ def pieces_of(text: str) -> list[str]:
 class Agreement:
     """The promised prefix of one segment of speech."""
 
-    def __init__(self, hold_back: int = 1) -> None:
+    def __init__(self, hold_back: int = 2) -> None:
         self.text = ""
         """The newest hypothesis."""
         self.stable = ""
@@ -35,10 +35,11 @@ class Agreement:
         self._previous: list[str] = []
         self._previous_end = 0
 
-    def update(self, text: str, audio_end: int) -> None:
+    def update(self, text: str, audio_end: int, *, trusted: bool = True) -> None:
         """A new hypothesis over the audio up to `audio_end` (sample of the session).
 
-        One that contradicts the promise (an engine that ignores its prefix) is not taken.
+        One that contradicts the promise (an engine that ignores its prefix) is not taken. One that
+        is not trusted (too little audio, too little confidence) is shown but confirms nothing.
         """
         text = text.strip()
         if not text.startswith(self.stable):
@@ -56,4 +57,4 @@ class Agreement:
             # The older hypothesis already had them: they lie before where its audio ended.
             self.stable_end = self._previous_end
         self.text = text
-        self._previous, self._previous_end = pieces, audio_end
+        self._previous, self._previous_end = pieces if trusted else [], audio_end

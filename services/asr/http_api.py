@@ -9,7 +9,8 @@ from fastapi.responses import Response
 
 from services.asr.service import AsrService
 from services.asr.session import known_language
-from services.asr.transcription import Transcript, Wishes, transcribe
+from services.asr.transcript import Transcript
+from services.asr.transcription import Wishes, transcribe
 from services.shared.media.decode import AudioTooLong, UnreadableAudio, decode_audio
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.protocol.codec import encode
@@ -34,15 +35,15 @@ def transcribe_routes(service: AsrService) -> APIRouter:
         prompt: Annotated[str, Form(max_length=1000, description="context or spelling")] = "",
         hotwords: Annotated[str, Form(max_length=4000, description="separated by commas")] = "",
     ) -> Response:
-        await _refuse_unknown_fields(request)
-        languages = service.engine_languages()
-        wishes = Wishes(
-            language=known_language(language, languages) if language else None,
-            word_timestamps=word_timestamps,
-            prompt=prompt,
-            hotwords=tuple(word.strip() for word in hotwords.split(",") if word.strip()),
-        )
         with lifecycle_of(request.app).admit():
+            await _refuse_unknown_fields(request)
+            languages = service.engine_languages()
+            wishes = Wishes(
+                language=known_language(language, languages) if language else None,
+                word_timestamps=word_timestamps,
+                prompt=prompt,
+                hotwords=tuple(word.strip() for word in hotwords.split(",") if word.strip()),
+            )
             if places.locked():
                 raise ProtocolError(
                     ErrorCode.OVERLOADED,

@@ -51,6 +51,10 @@ class SessionOptions:
     """New audio that is worth a new partial."""
     partial_after_ms: int = 400
     """Shortest speech that gets a partial."""
+    settle_ms: int = 1000
+    """Hypotheses over less speech than this are shown, but promise nothing."""
+    trust: float = 0.5
+    """Nor do hypotheses of less confidence: Whisper's inventions on little audio are unsure."""
     segment_ms: int = 28_000
     """Longest audio of one final."""
     commit_ms: int = 15_000
@@ -419,7 +423,7 @@ class Session:
 
     def _take_partial(self, turn: _Turn, hypothesis: Hypothesis) -> None:
         before = (turn.agreement.text, turn.agreement.stable)
-        turn.agreement.update(hypothesis.text, turn.partial_end)
+        self._agree(turn, hypothesis, turn.partial_end)
         after = (turn.agreement.text, turn.agreement.stable)
         if after == before or not turn.agreement.text:
             return
@@ -431,6 +435,12 @@ class Session:
                 end_ms=_ms(turn.partial_end),
             )
         )
+
+    def _agree(self, turn: _Turn, hypothesis: Hypothesis, end: int) -> None:
+        """Compare with the hypothesis before; very short or unsure ones promise nothing."""
+        settled = _ms(end - turn.speech_start) >= self.options.settle_ms
+        sure = hypothesis.confidence is None or hypothesis.confidence >= self.options.trust
+        turn.agreement.update(hypothesis.text, end, trusted=settled and sure)
 
     def _drop_partial(self, turn: _Turn) -> None:
         if turn.partial_job is not None:
@@ -453,7 +463,7 @@ class Session:
         self, turn: _Turn, job: _FinalJob, hypothesis: Hypothesis, cost: JobCost
     ) -> None:
         job.hypothesis, job.cost = hypothesis, cost
-        turn.agreement.update(hypothesis.text, job.end)
+        self._agree(turn, hypothesis, job.end)
         if hypothesis.text and not turn.pending_told:
             turn.pending_told = True
             self._send(TurnPending(text=hypothesis.text))

@@ -9,34 +9,17 @@ import numpy as np
 
 from services.asr.engines.base import DecodeRequest, Floats, Hypothesis
 from services.asr.listening import Hearing
-from services.asr.messages import Encoding, Milliseconds, Start, Word
+from services.asr.messages import Encoding, Start, Word
 from services.asr.segments import CuttingOptions, Span, pieces
 from services.asr.service import AsrService
+from services.asr.transcript import Segment, Transcript
 from services.asr.vad.base import SAMPLE_RATE
-from services.shared.protocol.base import Message
 from services.shared.runtime.scheduler import Completed, Priority
 
 _BLOCK = SAMPLE_RATE // 2
 """Samples of one VAD job: short, so that it never keeps a live caller waiting."""
 _AHEAD = 2
 """Pieces of one recording that wait for the recogniser at a time."""
-
-
-class Segment(Message):
-    start_ms: Milliseconds
-    end_ms: Milliseconds
-    text: str
-    confidence: float | None = None
-    words: tuple[Word, ...] | None = None
-
-
-class Transcript(Message):
-    """The answer of `POST /v1/transcribe`."""
-
-    text: str
-    language: str | None
-    duration_ms: Milliseconds
-    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True)

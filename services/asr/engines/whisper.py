@@ -191,27 +191,23 @@ class WhisperEngine:
             max_initial_timestamp_index=50,
         )
         return [
-            self._decoded(result, request, language, context_s, budget)
-            for result, request, language in zip(results, requests, languages, strict=True)
+            self._decoded(result, language, context_s, budget)
+            for result, language in zip(results, languages, strict=True)
         ]
 
     def _decoded(
         self,
         result: Any,
-        request: DecodeRequest,
         language: str | None,
         context_s: int,
         budget: int,
     ) -> _Decoded:
         tokenizer = self._tokenizer(language)
-        tokens = list(result.sequences_ids[0])
+        tokens = list(result.sequences_ids[0])  # a forced prefix included
         text_tokens = [token for token in tokens if token < tokenizer.eot]
-        text = str(tokenizer.decode(text_tokens))
-        if request.prefix:
-            text = request.prefix + text
         return _Decoded(
             tokens=text_tokens,
-            text=text.strip(),
+            text=str(tokenizer.decode(text_tokens)).strip(),
             # CTranslate2 gives the mean over the tokens without the end's.
             log_probability=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech=float(result.no_speech_prob),
@@ -301,10 +297,7 @@ class WhisperEngine:
             singles = zip(requests, languages, decoded, strict=True)
             return [self._align_alone(*single) for single in singles]
         tokenizer = self._tokenizer(languages[0])
-        texts = [
-            (tokenizer.encode(" " + request.prefix) if request.prefix else []) + item.tokens
-            for request, item in zip(requests, decoded, strict=True)
-        ]
+        texts = [item.tokens for item in decoded]
         frames = max(map(_frames_of, requests))
         found = self._model.find_alignment(tokenizer, texts, encoded, frames)
         return [_words(words) for words in found]

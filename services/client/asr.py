@@ -1,0 +1,93 @@
+"""A client of the ASR service, for the command line, the demo and the benchmarks."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from websockets.asyncio.client import ClientConnection
+
+from services.asr.messages import Flush, Ready, ServerMessage, Start, Stop, server_codec
+from services.asr.transcript import Transcript
+from services.client.connection import ServiceError, headers_for, open_socket, refusal
+from services.shared.protocol.base import Error
+from services.shared.protocol.codec import encode
+
+
+class AsrStream:
+    """One live session: audio in, messages out."""
+
+    def __init__(self, socket: ClientConnection, ready: Ready) -> None:
+        self.session_id = ready.session_id
+        self.ready = ready
+        self._socket = socket
+        self._codec = server_codec()
+
+    async def send_audio(self, data: bytes) -> None:
+        await self._socket.send(data)
+
+    async def flush(self) -> None:
+        await self._socket.send(encode(Flush()))
+
+    async def stop(self) -> None:
+        await self._socket.send(encode(Stop()))
+
+    async def events(self) -> AsyncIterator[tuple[float, ServerMessage]]:
+        """Messages with their time of arrival (`time.monotonic()`), until the server closes."""
+        async for frame in self._socket:
+            at = time.monotonic()
+            if isinstance(frame, str):
+                yield at, self._codec.decode(frame)
+
+
+@asynccontextmanager
+async def open_asr(url: str, start: Start, *, key: str | None = None) -> AsyncIterator[AsrStream]:
+    """Connect to `ws://host:port` and start a session.
+
+    Raises:
+        ServiceError: unreachable or refused.
+    """
+    socket = await open_socket(f"{url}/v1/stream/asr", key)
+    async with socket:
+        first = server_codec().decode(str(await socket.recv()))
+        if isinstance(first, Error):
+            raise ServiceError(first.message, code=first.code, retryable=first.retryable)
+        if not isinstance(first, Ready):
+            raise ServiceError(f'expected "ready", got "{first.type}"', code="protocol")
+        await socket.send(encode(start))
+        yield AsrStream(socket, first)
+
+
+async def transcribe_file(
+    url: str,
+    path: Path,
+    *,
+    key: str | None = None,
+    language: str | None = None,
+    word_timestamps: bool = False,
+    timeout_s: float = 3600.0,
+) -> Transcript:
+    """Send a recording to `http://host:port`.
+
+    Raises:
+        ServiceError: unreachable or refused.
+    """
+    fields = {"word_timestamps": str(word_timestamps).lower()}
+    if language:
+        fields["language"] = language
+    timeout = httpx.Timeout(timeout_s, connect=10.0)
+    try:
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+            with path.open("rb") as file:
+                answer = await client.post(
+                    f"{url}/v1/transcribe",
+                    files={"file": (path.name, file)},
+                    data=fields,
+                    headers=headers_for(key),
+                )
+    except httpx.HTTPError as error:
+        raise ServiceError(f"{url} cannot be reached: {error or type(error).__name__}") from None
+    if answer.status_code != 200:
+        raise refusal(answer.status_code, answer.content)
+    return Transcript.model_validate_json(answer.content)
