@@ -76,11 +76,11 @@ def _decode(encoding: Encoding, data: bytes) -> Floats:
     match encoding:
         case Encoding.PCM_S16LE:
             linear = np.frombuffer(data, dtype="<i2").astype(np.float32)
-            return np.asarray(linear / 32768, dtype=np.float32)
+            linear *= np.float32(1 / 32768)
+            return linear
         case Encoding.PCM_F32LE:
             # A client's NaN would poison every filter behind it for the rest of the session.
-            samples = np.nan_to_num(np.frombuffer(data, dtype="<f4"), nan=0.0)
-            return np.asarray(np.clip(samples, -1.0, 1.0), dtype=np.float32)
+            return sanitised(np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False))
         case Encoding.MULAW:
             return mulaw_table()[np.frombuffer(data, dtype=np.uint8)]
         case Encoding.ALAW:
@@ -89,7 +89,7 @@ def _decode(encoding: Encoding, data: bytes) -> Floats:
 
 def _encode(encoding: Encoding, samples: Floats) -> bytes:
     if encoding is Encoding.PCM_F32LE:
-        return np.clip(samples, -1.0, 1.0).astype("<f4").tobytes()
+        return sanitised(samples).astype("<f4", copy=False).tobytes()
     linear = to_int16(samples)
     match encoding:
         case Encoding.MULAW:
@@ -97,13 +97,21 @@ def _encode(encoding: Encoding, samples: Floats) -> bytes:
         case Encoding.ALAW:
             return _alaw_codes()[linear.view(np.uint16)].tobytes()
         case _:
-            return linear.astype("<i2").tobytes()
+            return linear.astype("<i2", copy=False).tobytes()
+
+
+def sanitised(samples: Floats) -> Floats:
+    """Samples clipped to [-1, 1], with 0 for what is no number or infinite."""
+    finite = np.isfinite(samples)
+    if not finite.all():
+        samples = np.where(finite, samples, np.float32(0))
+    return np.clip(samples, np.float32(-1), np.float32(1))
 
 
 def to_int16(samples: Floats) -> npt.NDArray[np.int16]:
-    """[-1, 1] to 16 bits: rounded to the nearest, clipped."""
-    scaled = np.rint(samples * np.float32(32768))
-    return np.asarray(np.clip(scaled, -32768, 32767), dtype=np.int16)
+    """[-1, 1] to 16 bits: rounded to the nearest, clipped; the inverse of decoding pcm_s16le."""
+    scaled = np.rint(sanitised(samples) * np.float32(32768))
+    return np.asarray(np.minimum(scaled, np.float32(32767)), dtype=np.int16)
 
 
 @cache
@@ -129,23 +137,34 @@ def alaw_table() -> Floats:
 
 @cache
 def _mulaw_codes() -> npt.NDArray[np.uint8]:
-    codes = _nearest_codes(mulaw_table())
-    codes[0] = 0xFF  # of the two zeros the positive one: what lines and players know as silence
-    return codes
+    """The code of every 16-bit sample [65536], indexed by its unsigned bits.
+
+    Segments start at 33 << segment of the biased 14-bit magnitude (G.711, table 2a).
+    """
+    linear, magnitude = _signs_and_magnitudes()
+    biased = np.minimum((magnitude >> 2) + 33, 8191)
+    segment = _bit_length(biased) - 6
+    mantissa = (biased >> (segment + 1)) & 15
+    codes = (segment << 4 | mantissa) ^ np.where(linear < 0, 0x7F, 0xFF)
+    return np.asarray(codes, dtype=np.uint8)
 
 
 @cache
 def _alaw_codes() -> npt.NDArray[np.uint8]:
-    return _nearest_codes(alaw_table())
+    """The code of every 16-bit sample [65536]; 12-bit magnitudes (G.711, table 1a)."""
+    linear, magnitude = _signs_and_magnitudes()
+    magnitude = magnitude >> 4
+    segment = np.maximum(_bit_length(magnitude) - 4, 0)
+    mantissa = (magnitude >> np.maximum(segment - 1, 0)) & 15
+    codes = (segment << 4 | mantissa) ^ np.where(linear < 0, 0x55, 0xD5)
+    return np.asarray(codes, dtype=np.uint8)
 
 
-def _nearest_codes(table: Floats) -> npt.NDArray[np.uint8]:
-    """The nearest code of every 16-bit sample [65536], indexed by the sample's unsigned bits."""
-    values = (table * 32768).astype(np.int32)
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
+def _signs_and_magnitudes() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Every 16-bit sample, and its magnitude in one's complement, so that -1 lies next to 0."""
     linear = np.arange(65_536, dtype=np.uint16).view(np.int16).astype(np.int32)
-    right = np.clip(np.searchsorted(ordered, linear), 1, 255)
-    left = right - 1
-    nearer_left = linear - ordered[left] < ordered[right] - linear
-    return order[np.where(nearer_left, left, right)].astype(np.uint8)
+    return linear, np.where(linear < 0, ~linear, linear)
+
+
+def _bit_length(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    return np.frexp(values.astype(np.float64))[1]
