@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     INVALID_JSON = "invalid_json"
     INVALID_MESSAGE = "invalid_message"
     UNEXPECTED_MESSAGE = "unexpected_message"
+    NOT_FOUND = "not_found"
     UNSUPPORTED_AUDIO = "unsupported_audio"
     INVALID_AUDIO = "invalid_audio"
     UNREADABLE_AUDIO = "unreadable_audio"
@@ -76,6 +77,7 @@ ERRORS: Mapping[ErrorCode, ErrorTraits] = MappingProxyType(
         ErrorCode.INVALID_JSON: ErrorTraits(400, CloseCode.INVALID_PAYLOAD),
         ErrorCode.INVALID_MESSAGE: ErrorTraits(422, CloseCode.POLICY_VIOLATION),
         ErrorCode.UNEXPECTED_MESSAGE: ErrorTraits(409, CloseCode.POLICY_VIOLATION),
+        ErrorCode.NOT_FOUND: ErrorTraits(404),
         ErrorCode.UNSUPPORTED_AUDIO: ErrorTraits(415, CloseCode.UNSUPPORTED_DATA),
         ErrorCode.INVALID_AUDIO: ErrorTraits(400),
         ErrorCode.UNREADABLE_AUDIO: ErrorTraits(415, CloseCode.INVALID_PAYLOAD),

@@ -119,10 +119,15 @@ class Connection:
             raise self._slow() from None
 
     async def send_audio(self, data: bytes) -> None:
-        """Queue one binary message; waits while the client reads more slowly than we produce."""
+        """Send one binary message; waits until it and all before it are on their way.
+
+        So whoever produces audio is slowed down to what the client reads, and no more than this
+        waits for it.
+        """
         try:
             async with asyncio.timeout(self._limits.send_s):
                 await self._outbox.put(data)
+                await self._outbox.join()
         except TimeoutError:
             raise self._slow() from None
 

@@ -76,14 +76,18 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(request: Request, error: RequestValidationError) -> Response:
-        parts = [_describe(detail) for detail in error.errors()[:3]]
+        details = error.errors()
+        if any(detail.get("type") == "json_invalid" for detail in details):
+            return _counted(request, ProtocolError(ErrorCode.INVALID_JSON, "the body is not JSON"))
+        parts = [_describe(detail) for detail in details[:3]]
         return _counted(request, ProtocolError(ErrorCode.INVALID_MESSAGE, "; ".join(parts)))
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> Response:
+        missing = error.status_code == 404
         body = {
             "type": "error",
-            "code": ErrorCode.INVALID_MESSAGE,
+            "code": ErrorCode.NOT_FOUND if missing else ErrorCode.INVALID_MESSAGE,
             "message": str(error.detail),
             "retryable": False,
         }

@@ -1,0 +1,48 @@
+"""The TTS service as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from services.shared.models.store import ModelStore
+from services.shared.runtime.auth import load_keys
+from services.shared.runtime.edge import build_app
+from services.shared.runtime.lifecycle import Lifecycle, running
+from services.tts.config import TtsConfig
+from services.tts.http_api import speech_routes
+from services.tts.service import TtsService
+from services.tts.ws_api import stream_routes
+
+_JSON_OVERHEAD = 1 << 12
+_BYTES_PER_CHARACTER = 12
+"""The longest JSON escape of one character: a pair of surrogates."""
+
+
+def create_app(config: TtsConfig, store: ModelStore | None = None) -> FastAPI:
+    """Build the application; models are located now and loaded when it starts.
+
+    Raises:
+        ConfigError, ModelError, EngineUnavailable: with a sentence that says how to mend it.
+    """
+    registry = CollectorRegistry()
+    lifecycle = Lifecycle(config.limits, load_keys(config.server), registry)
+    service = TtsService(config, store or ModelStore(), registry)
+    lifecycle.owners = [speaker.scheduler for speaker in service.speakers]
+    app = build_app(
+        lifecycle,
+        title="TTS",
+        description="Streaming speech synthesis: speaks while the text still arrives.",
+        max_body=config.text.max_request_characters * _BYTES_PER_CHARACTER + _JSON_OVERHEAD,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with running(lifecycle, service.load, service.unload):
+            yield
+
+    app.router.lifespan_context = lifespan
+    app.include_router(stream_routes(service))
+    app.include_router(speech_routes(service))
+    return app

@@ -1,0 +1,169 @@
+"""`POST /v1/synthesize`: text to audio, streamed while it is made; `GET /v1/voices`."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import Field
+from starlette.types import Receive, Scope, Send
+
+from services.shared.media.encode import FileFormat, StreamEncoder
+from services.shared.protocol.base import ErrorCode, Message, ProtocolError
+from services.shared.runtime.edge import require_key
+from services.shared.runtime.lifecycle import lifecycle_of
+from services.tts.engines.base import AudioPiece, EngineError, SynthesisRequest, Voice
+from services.tts.engines.checks import is_speakable
+from services.tts.segmentation import Segmenter
+from services.tts.service import PlaybackClock, SpeechStream, TtsService
+from services.tts.speakable import speakable
+
+
+class SynthesizeRequest(Message):
+    """What to say, and how."""
+
+    text: Annotated[str, Field(min_length=1)]
+    voice: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    language: Annotated[str, Field(min_length=2, max_length=35)] | None = None
+    format: FileFormat = FileFormat.WAV
+    sample_rate: Annotated[int, Field(ge=8000, le=48_000)] | None = None
+    """Hz. Left out: the voice's own."""
+    speed: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
+
+
+class VoiceInfo(Message):
+    id: str
+    name: str
+    language: str
+    sample_rate: int
+    engine: str
+    licence: str
+    sample: str | None = None
+    default: bool
+
+
+class VoiceList(Message):
+    voices: tuple[VoiceInfo, ...]
+
+
+def speech_routes(service: TtsService) -> APIRouter:
+    router = APIRouter(dependencies=[Depends(require_key)])
+
+    @router.get("/v1/voices", response_model=VoiceList, response_model_exclude_none=True)
+    async def voices() -> VoiceList:
+        catalogue = service.voices
+        return VoiceList(
+            voices=tuple(_info(voice, catalogue.default) for voice in catalogue.voices)
+        )
+
+    @router.post("/v1/synthesize", response_class=StreamingResponse)
+    async def synthesize(wanted: SynthesizeRequest, request: Request) -> Response:
+        _check_length(wanted.text, service.config.text.max_request_characters)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lifecycle_of(request.app).admit())
+            speech = Speech(service, wanted)
+            stack.callback(speech.close)
+            first = await speech.first_bytes()
+            return _SpeechResponse(speech, first, stack.pop_all())
+
+    return router
+
+
+class Speech:
+    """One request's audio: segments are spoken one after the other, encoded as they come."""
+
+    def __init__(self, service: TtsService, wanted: SynthesizeRequest) -> None:
+        self._service = service
+        self._voice = service.voices.choose(wanted.voice, wanted.language)
+        self._speaker = service.speaker_of(self._voice.id)
+        self._requests = [self._request(text, wanted) for text in self._texts(wanted.text)]
+        rate = wanted.sample_rate or self._voice.sample_rate
+        self.encoder = StreamEncoder(wanted.format, rate, source_rate=self._voice.sample_rate)
+        self._playback = PlaybackClock()
+        self._stream: SpeechStream | None = None
+        self._data = self._encode()
+
+    async def first_bytes(self) -> bytes:
+        """The beginning: until it is there, a failure can still be told by HTTP status.
+
+        Raises:
+            ProtocolError
+        """
+        try:
+            return await anext(self._data, b"")
+        except EngineError as error:
+            raise ProtocolError(error.code, error.message) from None
+
+    def more_bytes(self) -> AsyncIterator[bytes]:
+        """The rest; a failure now breaks the body off, so that nobody takes it for whole."""
+        return self._data
+
+    def close(self) -> None:
+        """Stop synthesising, also when the client went away in the middle."""
+        if self._stream is not None:
+            self._speaker.abandon(self._stream)
+            self._stream = None
+
+    async def _encode(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces():
+            data = await self._service.convert(self.encoder.push, piece.samples)
+            if data:
+                yield data
+        if data := await self._service.convert(self.encoder.finish):
+            yield data
+
+    async def _pieces(self) -> AsyncIterator[AudioPiece]:
+        for request in self._requests:
+            self._service.metrics.characters.inc(len(request.text))
+            self._stream = self._speaker.open(request)
+            while piece := await self._speaker.next_piece(self._stream, self._playback.deadline):
+                seconds = len(piece.samples) / self._voice.sample_rate
+                self._playback.sent(seconds)
+                self._service.metrics.audio_s.inc(seconds)
+                yield piece
+            self._stream = None
+
+    def _texts(self, text: str) -> list[str]:
+        segmenter = Segmenter(max_characters=self._service.session_options().segment_characters)
+        segments = [*segmenter.push(text), *segmenter.flush()]
+        spoken = (speakable(segment.text) for segment in segments)
+        return [each for each in spoken if is_speakable(each)]
+
+    def _request(self, text: str, wanted: SynthesizeRequest) -> SynthesisRequest:
+        return SynthesisRequest(text, self._voice.id, language=wanted.language, speed=wanted.speed)
+
+
+class _SpeechResponse(StreamingResponse):
+    """Gives back what the request holds, however the response ends."""
+
+    def __init__(self, speech: Speech, first: bytes, held: contextlib.ExitStack) -> None:
+        self._held = held
+        super().__init__(
+            self._body(speech, first),
+            media_type=speech.encoder.content_type,
+            headers={"X-Sample-Rate": str(speech.encoder.sample_rate), "X-Accel-Buffering": "no"},
+        )
+
+    @staticmethod
+    async def _body(speech: Speech, first: bytes) -> AsyncIterator[bytes]:
+        yield first
+        async for data in speech.more_bytes():
+            yield data
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
+
+
+def _check_length(text: str, limit: int) -> None:
+    if len(text) > limit:
+        raise ProtocolError(
+            ErrorCode.TEXT_TOO_LONG,
+            f'field "text" has {len(text)} characters; the limit is {limit}',
+        )
+
+
+def _info(voice: Voice, default: Voice) -> VoiceInfo:
+    return VoiceInfo(**asdict(voice), default=voice.id == default.id)
