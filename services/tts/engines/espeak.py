@@ -42,9 +42,11 @@ class Espeak:
 
     def clauses(self, text: str) -> list[Clause]:
         """Phonemes of `text`, clause by clause; clauses without a sound are left out."""
+        # A C string ends at NUL, and lone surrogates have no UTF-8.
+        clean = text.replace("\0", " ").encode(errors="replace").decode()
         with _LOCK:
             self._bridge.set_voice(self._voice)
-            raw = self._bridge.get_phonemes(text)
+            raw = self._bridge.get_phonemes(clean)
         clauses = []
         for phonemes, mark, ends_sentence in raw:
             spoken = _LANGUAGE_SWITCH.sub("", phonemes)

@@ -38,8 +38,21 @@ def align_words(
     heard = [i for i, symbol in enumerate(phonemes) if _kind(symbol) is not None]
     symbols, owners = _flatten(words)
     owner_of = _owners([_plain(phonemes[i]) for i in heard], symbols, owners)
-    ranges = _ranges(heard, owner_of, [any(_is_sound(s) for s in word) for word in words])
-    return [_with_marks(phonemes, span) if span else None for span in ranges]
+    spans: dict[int, tuple[int, int]] = {}
+    for index, owner in zip(heard, owner_of, strict=True):
+        if owner >= 0:
+            first, _ = spans.get(owner, (index, index))
+            spans[owner] = (first, index + 1)
+    ranges: list[tuple[int, int] | None] = []
+    at = 0
+    for number, word in enumerate(words):
+        if span := spans.get(number):
+            span = _with_marks(phonemes, span)
+            at = span[1]
+        elif any(_is_sound(symbol) for symbol in word):
+            span = (at, at)
+        ranges.append(span)
+    return ranges
 
 
 def _kind(symbol: str) -> int | None:
@@ -60,8 +73,6 @@ def _plain(symbol: str) -> str:
 def _with_marks(phonemes: Sequence[str], span: tuple[int, int]) -> tuple[int, int]:
     """The range with the stress before it and the length marks after it."""
     first, end = span
-    if first == end:
-        return span
     while first and phonemes[first - 1] in _STRESS:
         first -= 1
     while end < len(phonemes) and phonemes[end] not in _STRESS and _is_modifier(phonemes[end]):
@@ -121,23 +132,6 @@ def _spread(heard: list[str], owners: list[int], across_spaces: bool) -> list[in
             previous = owner if owner >= 0 else previous
             spread.append(previous)
     return spread
-
-
-def _ranges(
-    heard: list[int], owners: list[int], audible: list[bool]
-) -> list[tuple[int, int] | None]:
-    spans: dict[int, tuple[int, int]] = {}
-    for index, owner in zip(heard, owners, strict=True):
-        if owner >= 0:
-            first, _ = spans.get(owner, (index, index))
-            spans[owner] = (first, index + 1)
-    ranges: list[tuple[int, int] | None] = []
-    at = 0
-    for number, sounds in enumerate(audible):
-        span = spans.get(number, (at, at) if sounds else None)
-        ranges.append(span)
-        at = span[1] if span else at
-    return ranges
 
 
 def _pairs(rows: list[str], columns: list[str]) -> list[tuple[int, int]]:

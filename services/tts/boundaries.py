@@ -1,0 +1,200 @@
+"""Where sentences and clauses end in running text, and where to divide what does not end.
+
+Pure functions of a window of text that begins where the segment begins. A place is decided by at
+most LOOK_AHEAD characters after it; while they are not there, the answer is "wait".
+"""
+
+import re
+import unicodedata
+from enum import Enum
+
+from services.tts.abbreviations import NEVER_FINAL, SOMETIMES_FINAL
+
+LOOK_AHEAD = 48
+CLAUSE_WORDS = 3
+"""Words that a clause needs to be spoken on its own."""
+
+_MAX_MARKS = 16
+_MAX_SPACES = 16
+_TERMINATORS = ".!?…。！？｡"
+_WIDE_TERMINATORS = "。！？｡"
+_WIDE_CLAUSE_MARKS = "，、；："
+_CLOSERS = "\"'”’»›)]}*_`」』】）》"
+_QUOTES = frozenset("\"'”’»›」』")
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
+"""Scripts in which a character counts as a word."""
+
+_CANDIDATE = re.compile(rf"[{_TERMINATORS}]|\n|[,;:{_WIDE_CLAUSE_MARKS}—]|(?<=\s)[-–]")
+_MARKS = re.compile(rf"[{_TERMINATORS}]{{1,{_MAX_MARKS}}}")
+_CLOSER_RUN = re.compile(rf"[{re.escape(_CLOSERS)}]{{0,8}}")
+_SPACES = re.compile(rf"\s{{0,{_MAX_SPACES}}}")
+_TOKEN = re.compile(r"[^\s\"'“‘«(\[{*_`]+$")
+_ACRONYM = re.compile(r"[^\W\d_](?:\.[^\W\d_])+")
+_LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}$")
+_LINE_BEGIN = re.compile(r"[ \t]{0,16}(?:[-*•+]\s|#{1,6}\s|\d{1,3}[.)]\s|[>|\n])")
+_LINE_BEGIN_OPEN = re.compile(r"[ \t]{0,16}(?:[-*•+]|#{1,6}|\d{1,3}[.)]?)?$")
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}][^\W_{_UNSPACED}\u0300-\u036f'’]*")
+_CLAUSE_END = re.compile(rf"[,;:—)”](?=\s)|[{_WIDE_CLAUSE_MARKS}]")
+
+
+class _Verdict(Enum):
+    NOT_HERE = "not here"
+    WAIT = "wait"
+    """Not enough text yet to tell."""
+
+
+Verdict = int | _Verdict
+"""Where the segment ends (characters of the window), or why it does not."""
+NOT_HERE, WAIT = _Verdict.NOT_HERE, _Verdict.WAIT
+
+
+def count_words(text: str) -> int:
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+def find_end(window: str, *, clauses: bool, complete: bool) -> int | None:
+    """The first certain end of a sentence in `window`.
+
+    Args:
+        window: text from the segment's first character on.
+        clauses: an end of a clause of at least three words will do, too.
+        complete: nothing follows the window.
+
+    Returns:
+        Characters of the window that the segment takes; None while no end is certain.
+    """
+    for found in _CANDIDATE.finditer(window):
+        verdict = _judge(window, found.start(), clauses)
+        if isinstance(verdict, int):
+            return verdict
+        if verdict is WAIT and not complete:
+            return None
+    return None
+
+
+def ends_open_sentence(text: str) -> bool:
+    """Whether `text` ends like a sentence, though what follows might still deny it."""
+    stripped = text.rstrip().rstrip(_CLOSERS)
+    end = len(stripped)
+    while end and stripped[end - 1] in _TERMINATORS:
+        end -= 1
+    return end < len(stripped) and isinstance(_judge_terminator(stripped + " A", end), int)
+
+
+def best_split(window: str, limit: int) -> int:
+    """Where to divide text that has no end within `limit` characters (there are more)."""
+    head = window[:limit]
+    clause_ends = [found.end() for found in _CLAUSE_END.finditer(head) if found.end() > limit // 2]
+    if clause_ends:
+        return clause_ends[-1]
+    begin = len(head) - len(head.lstrip())
+    spaces = [at for at, char in enumerate(head) if at > begin and char.isspace()]
+    if spaces:
+        return spaces[-1]
+    cut = limit
+    while cut > max(1, limit - 8) and _joins(window[cut - 1], window[cut]):
+        cut -= 1
+    return cut
+
+
+def _joins(before: str, after: str) -> bool:
+    """Whether both belong to one visible character."""
+    return bool(unicodedata.combining(after)) or "\u200d" in (before, after)
+
+
+def _judge(window: str, at: int, clauses: bool) -> Verdict:
+    mark = window[at]
+    if mark == "\n":
+        return _judge_newline(window, at)
+    if mark in _TERMINATORS:
+        return _judge_terminator(window, at)
+    return _judge_clause(window, at) if clauses else NOT_HERE
+
+
+def _judge_terminator(window: str, at: int) -> Verdict:
+    if at and window[at - 1] in _TERMINATORS:
+        return NOT_HERE  # judged with the first of its run
+    end = _end(_MARKS, window, at)
+    closed = _end(_CLOSER_RUN, window, end)
+    if closed == len(window):
+        return WAIT
+    if not count_words(window[:at]):
+        return NOT_HERE
+    if window[end - 1] in _WIDE_TERMINATORS:
+        return closed
+    if not window[closed].isspace():
+        return NOT_HERE
+    following = _following(window, closed)
+    marks = window[at:end]
+    if marks == ".":
+        return _judge_period(window[:at], following, closed)
+    spoken_on = marks[0] == "…" or marks.startswith("..") or _QUOTES & set(window[end:closed])
+    return _unless(spoken_on and _continues, following, closed)
+
+
+def _judge_period(before: str, following: str, cut: int) -> Verdict:
+    """One period after `before`; `following` is the next visible character, "" if unknown."""
+    found = _TOKEN.search(before)
+    token = found[0] if found else ""
+    low = token.lower()
+    initial = len(token) == 1 and token.isupper() and token != "I"
+    acronym = _ACRONYM.fullmatch(token) and token.isupper()
+    if low in NEVER_FINAL or initial or acronym or _LIST_NUMBER.search(before):
+        return NOT_HERE
+    if low == "no":
+        return _unless(str.isdigit, following, cut)
+    if low in SOMETIMES_FINAL or _ACRONYM.fullmatch(token):
+        return _unless(_goes_on_after_abbreviation, following, cut)
+    return cut
+
+
+def _unless(continues: object, following: str, cut: int) -> Verdict:
+    """`cut`, unless the next visible character shows that the sentence goes on."""
+    if not callable(continues):
+        return cut
+    if not following:
+        return WAIT
+    return NOT_HERE if continues(following) else cut
+
+
+def _continues(following: str) -> bool:
+    return following.islower()
+
+
+def _goes_on_after_abbreviation(following: str) -> bool:
+    return following.islower() or following.isdigit() or following in ",;:)-–—&"
+
+
+def _following(window: str, at: int) -> str:
+    """The next visible character; "" while unknown, a line end after too many spaces."""
+    end = _end(_SPACES, window, at)
+    if end - at >= _MAX_SPACES:
+        return "\n"
+    return window[end : end + 1]
+
+
+def _judge_newline(window: str, at: int) -> Verdict:
+    """A blank line, a list item, a heading or a table row begins something new."""
+    if not count_words(window[:at]):
+        return NOT_HERE
+    rest = window[at + 1 : at + LOOK_AHEAD]
+    line = window[window.rfind("\n", 0, at) + 1 : at]
+    if _LINE_BEGIN.match(rest) or _LINE_BEGIN.match(line + " "):
+        return at
+    return WAIT if at + 1 + len(rest) == len(window) and _LINE_BEGIN_OPEN.match(rest) else NOT_HERE
+
+
+def _judge_clause(window: str, at: int) -> Verdict:
+    if count_words(window[:at]) < CLAUSE_WORDS:
+        return NOT_HERE
+    if window[at] in _WIDE_CLAUSE_MARKS or window[at] == "—":
+        return at + 1
+    closed = _end(_CLOSER_RUN, window, at + 1)
+    if closed == len(window):
+        return WAIT
+    return closed if window[closed].isspace() else NOT_HERE
+
+
+def _end(pattern: re.Pattern[str], window: str, at: int) -> int:
+    found = pattern.match(window, at)
+    return found.end() if found else at

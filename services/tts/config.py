@@ -1,0 +1,132 @@
+"""Configuration of the TTS service. `config.yaml` beside this file holds the defaults in use."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.shared.runtime.config import (
+    PositiveMs,
+    ServerConfig,
+    ServiceSettings,
+    StrictConfig,
+)
+from services.tts.engines.base import Capabilities
+from services.tts.session import SessionOptions
+
+DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
+
+VoiceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class PiperVoiceConfig(StrictConfig):
+    """One Piper voice."""
+
+    id: VoiceId
+    name: str
+    model: str
+    """An id of the model catalogue (`voice models list`) or a path to `….onnx`, whose `….onnx.json`
+    lies beside it."""
+    language: str
+    licence: str
+    sample: str | None = None
+    speaker: int = Field(default=0, ge=0)
+    """Number of the speaker in a model of several."""
+    gain_db: float = Field(default=0.0, ge=-24, le=24)
+    """Fixed amplification; what would clip is rounded off."""
+
+
+JOE = PiperVoiceConfig(
+    id="joe",
+    name="Joe",
+    model="piper-en_US-joe-medium",
+    language="en-US",
+    licence="CC0-1.0",
+    gain_db=3.0,
+)
+"""The embedded voice. Its speech is at -24 dBFS; 3 dB more is as loud as a telephone talker."""
+
+
+class PiperEngineConfig(StrictConfig):
+    """Piper voices on the CPU. The engine is GPL-3: dependency group `piper`."""
+
+    enabled: bool = True
+    threads: int = Field(default=2, ge=1, le=64)
+    """CPU threads of one synthesis."""
+    max_characters: int = Field(default=1000, ge=100, le=5000)
+    voices: tuple[PiperVoiceConfig, ...] = Field(default=(JOE,), min_length=1)
+
+
+class FakeEngineConfig(StrictConfig):
+    """Tones instead of speech, for tests."""
+
+    enabled: bool = False
+    delay_ms: int = Field(default=0, ge=0, le=60_000)
+    """Time that each word takes to make."""
+
+
+class EnginesConfig(StrictConfig):
+    """The engines that run, side by side; each brings its voices."""
+
+    piper: PiperEngineConfig = PiperEngineConfig()
+    fake: FakeEngineConfig = FakeEngineConfig()
+
+
+class VoicesConfig(StrictConfig):
+    """Who speaks when the client does not say."""
+
+    default: VoiceId | None = None
+    """None: the first voice of the first engine."""
+    languages: dict[str, VoiceId] = {}
+    """Language tag → preferred voice."""
+    aliases: dict[str, VoiceId] = {}
+    """Other names for voices."""
+
+
+class TextConfig(StrictConfig):
+    """How much text a client may send, and how it is cut."""
+
+    max_contexts: int = Field(default=8, ge=1, le=100)
+    max_message_characters: int = Field(default=20_000, ge=100, le=1_000_000)
+    max_context_characters: int = Field(default=200_000, ge=100, le=10_000_000)
+    max_request_characters: int = Field(default=20_000, ge=100, le=1_000_000)
+    """Longest text of `POST /v1/synthesize`."""
+    segment_characters: int = Field(default=280, ge=40, le=2000)
+    look_ahead: int = Field(default=2, ge=1, le=16)
+    """Segments being synthesised or waiting to be sent, for each session."""
+    pause_ms: PositiveMs = 250
+    """A pause in the text after which an unfinished beginning is spoken."""
+
+
+class TtsConfig(ServiceSettings):
+    """The whole configuration; overrides by environment start with `TTS__`."""
+
+    model_config = SettingsConfigDict(env_prefix="TTS__")
+
+    server: ServerConfig = ServerConfig(port=8002)
+    engines: EnginesConfig = EnginesConfig()
+    voices: VoicesConfig = VoicesConfig()
+    text: TextConfig = TextConfig()
+    engine_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """A piece of audio that takes longer than this has failed."""
+
+    def session_options(self, *capabilities: Capabilities) -> SessionOptions:
+        """What sessions need to know of all this.
+
+        Args:
+            capabilities: of every engine; no segment is longer than the least of them takes.
+        """
+        text = self.text
+        return SessionOptions(
+            max_contexts=text.max_contexts,
+            max_message_characters=text.max_message_characters,
+            max_context_characters=text.max_context_characters,
+            segment_characters=min(
+                text.segment_characters, *(engine.max_characters for engine in capabilities)
+            )
+            if capabilities
+            else text.segment_characters,
+            look_ahead=text.look_ahead,
+            pause_s=text.pause_ms / 1000,
+        )

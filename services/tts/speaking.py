@@ -1,0 +1,185 @@
+"""A session's contexts in the order in which they are heard, and the jobs that make them audio.
+
+Sans-I/O: gives commands. Audio of a later segment or context waits here for its turn; how much of
+it there can be, `look_ahead` bounds.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from itertools import count
+
+from services.shared.protocol.base import Message, ProtocolError
+from services.tts.commands import (
+    CancelJob,
+    Close,
+    CloseAudio,
+    Command,
+    DrainAudio,
+    OpenAudio,
+    Send,
+    SendAudio,
+    Synthesize,
+)
+from services.tts.context import Context, FlushMark, Utterance
+from services.tts.engines.base import AudioPiece, EngineError
+from services.tts.messages import (
+    AudioFinished,
+    AudioStarted,
+    Cancelled,
+    Flushed,
+    SpokenWord,
+    Words,
+)
+
+_REMEMBERED = 64
+"""Closed contexts whose names are kept, to tell a late message from a wrong one."""
+
+
+class SpeakingQueue:
+    """Speaks contexts one after the other.
+
+    Args:
+        look_ahead: segments being synthesised or waiting to be sent.
+    """
+
+    def __init__(self, look_ahead: int) -> None:
+        self.contexts: OrderedDict[str, Context] = OrderedDict()
+        """The open contexts; the first one is being heard."""
+        self.closed: deque[str] = deque(maxlen=_REMEMBERED)
+        self.failed: deque[str] = deque(maxlen=_REMEMBERED)
+        self._look_ahead = look_ahead
+        self._jobs: dict[int, tuple[Context, Utterance]] = {}
+        self._job_ids = count(1)
+
+    def add(self, context: Context) -> None:
+        self.contexts[context.id] = context
+        for names in (self.closed, self.failed):
+            if context.id in names:
+                names.remove(context.id)  # a name may be used again
+
+    def take_audio(self, job_id: int, piece: AudioPiece) -> None:
+        """The next audio of a job; ignored when the job was cancelled."""
+        if job := self._jobs.get(job_id):
+            job[1].pieces.append(piece)
+
+    def take_end(self, job_id: int, error: EngineError | None = None) -> None:
+        """A job gave all its audio, or failed; ignored when the job was cancelled."""
+        if job := self._jobs.pop(job_id, None):
+            job[1].done, job[1].error = True, error
+
+    def advance(self, now: float) -> Iterator[Command]:
+        """Send what is ready, in order, and have the next segments made."""
+        while self.contexts:
+            context = next(iter(self.contexts.values()))
+            yield from self._send_ready(context, now)
+            if context.id in self.contexts:
+                break
+        yield from self._ask_ahead()
+
+    def cancel(self, context: Context, now: float) -> Iterator[Command]:
+        """Speak nothing more of `context`."""
+        yield from self._remove(context, now)
+        yield Send(
+            Cancelled(
+                context_id=context.id, sent_ms=context.sent_ms, spoken_text=context.spoken_text()
+            )
+        )
+
+    def _send_ready(self, context: Context, now: float) -> Iterator[Command]:
+        """Send what the first context has; removes it when it is through."""
+        while context.plan:
+            item = context.plan[0]
+            if isinstance(item, FlushMark):
+                yield from self._drain(context)
+                yield Send(Flushed(context_id=context.id, audio_ms=context.sent_ms))
+            else:
+                yield from self._send_pieces(context, item, now)
+                if item.error is not None:
+                    yield from self._fail(context, item.error, now)
+                    return
+                if not item.done:
+                    return
+                context.record_spoken(item)
+            context.plan.popleft()
+        if context.ended:
+            yield from self._drain(context)
+            yield from self._remove(context, now)
+            yield Send(
+                AudioFinished(
+                    context_id=context.id,
+                    audio_ms=context.sent_ms,
+                    first_audio_ms=context.first_audio_ms,
+                )
+            )
+
+    def _send_pieces(self, context: Context, utterance: Utterance, now: float) -> Iterator[Command]:
+        while utterance.pieces:
+            piece = utterance.pieces.popleft()
+            if len(piece.samples) and not context.opened:
+                context.opened = True
+                yield from self._open(context)
+            before = context.sent_samples - utterance.sent_samples
+            begins_ms = before * 1000 // context.voice.sample_rate
+            if piece.words and context.start.word_timestamps:
+                yield Send(_words(context.id, piece, begins_ms))
+            if len(piece.samples):
+                yield SendAudio(context.id, piece.samples)
+            context.record_sent(utterance, piece, now)
+
+    def _open(self, context: Context) -> Iterator[Command]:
+        start, rate = context.start, context.sample_rate
+        yield OpenAudio(context.id, context.voice.sample_rate, start.encoding, rate)
+        yield Send(AudioStarted(context_id=context.id, encoding=start.encoding, sample_rate=rate))
+
+    def _drain(self, context: Context) -> Iterator[Command]:
+        if context.opened:
+            yield DrainAudio(context.id)
+
+    def _fail(self, context: Context, error: EngineError, now: float) -> Iterator[Command]:
+        yield from self._drain(context)
+        yield from self._remove(context, now)
+        self.failed.append(context.id)
+        told = ProtocolError(error.code, error.message, context_id=context.id)
+        yield Send(told.to_message())
+        if told.traits.close is not None:
+            yield Close(told.traits.close)
+
+    def _remove(self, context: Context, now: float) -> Iterator[Command]:
+        """Forget a context and all that is under way for it."""
+        for job_id in [job_id for job_id, job in self._jobs.items() if job[0] is context]:
+            del self._jobs[job_id]
+            yield CancelJob(job_id)
+        if context.opened:
+            yield CloseAudio(context.id)
+        was_heard = next(iter(self.contexts)) == context.id
+        del self.contexts[context.id]
+        self.closed.append(context.id)
+        if was_heard and self.contexts:
+            next(iter(self.contexts.values())).take_turn(now)
+
+    def _ask_ahead(self) -> Iterator[Command]:
+        """Have segments synthesised, the next to be heard first."""
+        room = self._look_ahead
+        for context in self.contexts.values():
+            for item in context.plan:
+                if room <= 0:
+                    return
+                if isinstance(item, FlushMark) or item.request is None:
+                    continue
+                room -= 1
+                if item.waits:
+                    item.job_id = next(self._job_ids)
+                    self._jobs[item.job_id] = (context, item)
+                    yield Synthesize(item.job_id, context.id, item.request)
+            if not context.ended:
+                return  # its next words come before those of the contexts behind it
+
+
+def _words(context_id: str, piece: AudioPiece, begins_ms: int) -> Message:
+    words = tuple(
+        SpokenWord(
+            word=word.word, start_ms=begins_ms + word.start_ms, end_ms=begins_ms + word.end_ms
+        )
+        for word in piece.words
+    )
+    return Words(context_id=context_id, words=words)

@@ -1,0 +1,77 @@
+"""Choosing a voice, and what is said when there is none."""
+
+import pytest
+
+from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.tts.engines.base import Voice
+from services.tts.voices import VoiceCatalogue
+
+
+def voice(voice_id: str, language: str) -> Voice:
+    return Voice(voice_id, voice_id, language, 22_050, "fake", "MIT")
+
+
+JOE, AMY, MAI = voice("joe", "en-US"), voice("amy", "en-GB"), voice("mai", "vi-VN")
+
+
+@pytest.fixture
+def catalogue() -> VoiceCatalogue:
+    return VoiceCatalogue(
+        [JOE, AMY, MAI], language_defaults={"en": "amy"}, aliases={"alloy": "joe"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("voice_id", "language", "expected"),
+    [
+        (None, None, JOE),
+        ("mai", None, MAI),
+        ("alloy", None, JOE),
+        ("joe", "en", JOE),
+        ("joe", "EN_us", JOE),
+        (None, "vi", MAI),
+        (None, "en", AMY),
+        (None, "en-US", JOE),
+    ],
+)
+def test_choose(
+    catalogue: VoiceCatalogue, voice_id: str | None, language: str | None, expected: Voice
+) -> None:
+    assert catalogue.choose(voice_id, language) is expected
+
+
+@pytest.mark.parametrize(
+    ("voice_id", "language", "code", "told"),
+    [
+        ("bob", None, ErrorCode.UNKNOWN_VOICE, "'bob' is unknown; there are joe, amy, mai"),
+        ("../joe", None, ErrorCode.UNKNOWN_VOICE, "joe, amy, mai"),
+        ("joe", "vi", ErrorCode.UNSUPPORTED_LANGUAGE, "joe speaks en-US, not vi"),
+        ("joe", "en-GB", ErrorCode.UNSUPPORTED_LANGUAGE, "joe speaks en-US, not en-GB"),
+        (None, "fr", ErrorCode.UNSUPPORTED_LANGUAGE, "there are voices for en-US, en-GB, vi-VN"),
+    ],
+)
+def test_what_cannot_be_had(
+    catalogue: VoiceCatalogue,
+    voice_id: str | None,
+    language: str | None,
+    code: ErrorCode,
+    told: str,
+) -> None:
+    with pytest.raises(ProtocolError, match=told) as caught:
+        catalogue.choose(voice_id, language)
+    assert caught.value.code is code
+
+
+def test_a_default_can_be_named() -> None:
+    assert VoiceCatalogue([JOE, MAI], default="mai").choose() is MAI
+
+
+def test_a_catalogue_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        VoiceCatalogue([])
+    with pytest.raises(ValueError, match="each id once"):
+        VoiceCatalogue([JOE, JOE])
+    with pytest.raises(ValueError, match="'bob' is configured but not there; there are joe"):
+        VoiceCatalogue([JOE], default="bob")
+    with pytest.raises(ValueError, match="'bob'"):
+        VoiceCatalogue([JOE], aliases={"x": "bob"})
