@@ -1,50 +1,62 @@
-"""Samples → a stream of bytes in the format that a client asked for, as early as they are ready."""
+"""Synthesised samples → audio files and raw streams, sent while they are being made.
 
-import struct
-from collections.abc import Callable
+Decoded again, every format but MP3 has exactly the length of the input (Opus states its pre-skip in
+the header and its end in the last page); see `mp3` for the end of those. Headers say "length
+unknown" where a format has a place for it. What waits inside an encoder: FLAC two blocks of 40 ms,
+Opus 6.5 ms and two packets of 20 ms, MP3 two or three frames of 26 ms, the others nothing.
+"""
+
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 
-from services.shared.audio.pcm import AudioFormat, Encoding, Floats
+from services.shared.audio.pcm import (
+    MAX_RATE,
+    MIN_RATE,
+    AudioFormat,
+    Encoding,
+    Floats,
+    sanitised,
+    to_int16,
+)
 from services.shared.audio.resample import StreamResampler
-from services.shared.media.mp3_info import DELAY_SAMPLES, info_frame
+from services.shared.media.mp3 import RATES as MP3_RATES
+from services.shared.media.mp3 import Mp3Frames
+from services.shared.media.stream import OPUS_RATES
+from services.shared.media.wav import wav_header
 
 
-class Format(StrEnum):
-    """What `format` may be in a request for speech."""
+class FileFormat(StrEnum):
+    """What `StreamEncoder` writes. Mono, 16 bits where the format has bits."""
 
     WAV = "wav"
     FLAC = "flac"
     MP3 = "mp3"
     OGG = "ogg"
-    """Opus in Ogg."""
+    """Opus in Ogg, as is OPUS."""
     OPUS = "opus"
-    """The same under its other name."""
     PCM = "pcm"
-    """16-bit little-endian samples without a header."""
+    """Raw 16-bit little-endian samples."""
     MULAW = "mulaw"
     ALAW = "alaw"
 
 
 _CONTENT_TYPES = {
-    Format.WAV: "audio/wav",
-    Format.FLAC: "audio/flac",
-    Format.MP3: "audio/mpeg",
-    Format.OGG: "audio/ogg",
-    Format.OPUS: "audio/ogg",
+    FileFormat.WAV: "audio/wav",
+    FileFormat.FLAC: "audio/flac",
+    FileFormat.MP3: "audio/mpeg",
+    FileFormat.OGG: "audio/ogg; codecs=opus",
+    FileFormat.OPUS: "audio/ogg; codecs=opus",
 }
-_RAW_TYPES = {Format.PCM: "pcm", Format.MULAW: "PCMU", Format.ALAW: "PCMA"}
-_OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)
-# Layer III also knows lower rates and 32 kHz, but their frames are so long (36 to 72 ms) that the
-# file would end too late; an MP3 can only be as long as whole frames.
-_MP3_RATES = (22_050, 24_000, 44_100, 48_000)
-_MP3_MAX_EXTRA_S = 0.02
-_UNKNOWN_LENGTH = 0xFFFFFFFF
-_MP3_BITS_PER_S = 64_000
-_OPUS_BITS_PER_S = 48_000
+_RAW_CONTENT_TYPES = {
+    FileFormat.PCM: "audio/pcm",
+    FileFormat.MULAW: "audio/PCMU",
+    FileFormat.ALAW: "audio/PCMA",
+}
+_RATES = {FileFormat.MP3: MP3_RATES, FileFormat.OGG: OPUS_RATES, FileFormat.OPUS: OPUS_RATES}
 
 
 class _Writer(Protocol):
@@ -54,188 +66,168 @@ class _Writer(Protocol):
 
 
 class StreamEncoder:
-    """One stream: samples [n] at `source_rate` in, bytes out; the header comes once.
+    """Mono samples at `source_rate` → bytes of one file or stream. One thread at a time.
 
-    `sample_rate` is what the file says. Opus and MP3 know only some rates; the next higher one that
-    they know is used (`sample_rate` of this object tells which).
+    Formats that lack a sample rate get the next higher one they have: `sample_rate` tells.
+
+    Raises:
+        ValueError: unknown format, or a rate outside 8 to 48 kHz.
     """
 
-    def __init__(self, audio_format: Format, sample_rate: int, *, source_rate: int) -> None:
-        self.format = audio_format
-        self.sample_rate = _possible_rate(audio_format, sample_rate)
-        self._resampler = StreamResampler(source_rate, self.sample_rate)
-        self._writer = _new_writer(audio_format, self.sample_rate)
+    def __init__(
+        self, file_format: FileFormat | str, sample_rate: int, *, source_rate: int | None = None
+    ) -> None:
+        if not MIN_RATE <= sample_rate <= MAX_RATE:
+            raise ValueError(f"sample_rate {sample_rate} is not in {MIN_RATE}…{MAX_RATE}")
+        self.format = _known(file_format)
+        self.sample_rate = min(
+            rate for rate in _RATES.get(self.format, (sample_rate,)) if rate >= sample_rate
+        )
+        self._resampler = StreamResampler(source_rate or sample_rate, self.sample_rate)
+        self._writer = _new_writer(self.format, self.sample_rate)
 
     @property
     def content_type(self) -> str:
-        if self.format in _CONTENT_TYPES:
-            return _CONTENT_TYPES[self.format]
-        return f"audio/{_RAW_TYPES[self.format]};rate={self.sample_rate};channels=1"
+        """For HTTP; raw formats name their rate, which nothing else would."""
+        if raw := _RAW_CONTENT_TYPES.get(self.format):
+            return f"{raw}; rate={self.sample_rate}; channels=1"
+        return _CONTENT_TYPES[self.format]
 
     def push(self, samples: Floats) -> bytes:
-        return self._writer.push(self._resampler.push(samples))
+        """The bytes that are ready after samples [n]; perhaps none."""
+        return self._write(self._resampler.push(samples))
 
     def finish(self) -> bytes:
-        """The rest; the encoder is done."""
-        return self._writer.push(self._resampler.flush()) + self._writer.finish()
+        """The remaining bytes. The encoder is then spent."""
+        return self._write(self._resampler.flush()) + self._writer.finish()
+
+    def _write(self, samples: Floats) -> bytes:
+        return self._writer.push(samples) if len(samples) else b""
 
 
-def wav_bytes(samples: Floats, sample_rate: int) -> bytes:
-    """A complete 16-bit mono WAV file."""
-    data = AudioFormat(Encoding.PCM_S16LE, sample_rate).encode(samples)
-    return _wav_header(sample_rate, len(data)) + data
+def _known(file_format: str) -> FileFormat:
+    try:
+        return FileFormat(file_format)
+    except ValueError:
+        known = ", ".join(FileFormat)
+        raise ValueError(f'format "{file_format}" is none of {known}') from None
 
 
-def _possible_rate(audio_format: Format, rate: int) -> int:
-    known: tuple[int, ...] = ()
-    if audio_format in (Format.OGG, Format.OPUS):
-        known = _OPUS_RATES
-    elif audio_format is Format.MP3:
-        known = _MP3_RATES
-    return next((each for each in known if each >= rate), rate)
-
-
-def _new_writer(audio_format: Format, rate: int) -> _Writer:
-    raw = {Format.MULAW: Encoding.MULAW, Format.ALAW: Encoding.ALAW}
-    match audio_format:
-        case Format.PCM | Format.MULAW | Format.ALAW:
-            return _RawWriter(AudioFormat(raw.get(audio_format, Encoding.PCM_S16LE), rate), b"")
-        case Format.WAV:
-            header = _wav_header(rate, _UNKNOWN_LENGTH)
-            return _RawWriter(AudioFormat(Encoding.PCM_S16LE, rate), header)
-        case Format.FLAC:
-            # Small blocks: the default of 4608 samples would hold back half a second at 8 kHz.
-            return _ContainerWriter("flac", "flac", rate, {"frame_size": str(rate // 25)}, "s16")
-        case Format.MP3:
-            return _Mp3Writer(rate)
-        case Format.OGG | Format.OPUS:
-            return _ContainerWriter("ogg", "libopus", rate, {"application": "voip"}, "flt")
+def _new_writer(file_format: FileFormat, rate: int) -> _Writer:
+    match file_format:
+        case FileFormat.WAV:
+            return _RawWriter(AudioFormat(Encoding.PCM_S16LE, rate), wav_header(rate, None))
+        case FileFormat.PCM:
+            return _RawWriter(AudioFormat(Encoding.PCM_S16LE, rate))
+        case FileFormat.MULAW | FileFormat.ALAW:
+            return _RawWriter(AudioFormat(Encoding(file_format.value), rate))
+        case FileFormat.MP3:
+            return Mp3Frames(rate)
+        case FileFormat.FLAC:
+            return _flac_writer(rate)
+        case FileFormat.OGG | FileFormat.OPUS:
+            return _opus_writer(rate)
 
 
 class _RawWriter:
-    def __init__(self, audio_format: AudioFormat, header: bytes) -> None:
+    """Samples one by one, after an optional header."""
+
+    def __init__(self, audio_format: AudioFormat, header: bytes = b"") -> None:
         self._format = audio_format
         self._header = header
 
     def push(self, samples: Floats) -> bytes:
-        if not len(samples):
-            return b""
         header, self._header = self._header, b""
         return header + self._format.encode(samples)
 
     def finish(self) -> bytes:
-        """An empty stream is still a file."""
         header, self._header = self._header, b""
         return header
 
 
-class _Sink:
-    """A file that only collects what is written, for FFmpeg's muxers."""
+class _Outlet:
+    """A file that can only be written, which tells muxers not to come back to the header."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._written = bytearray()
 
     def write(self, data: bytes) -> int:
-        self._parts.append(bytes(data))
+        self._written += data
         return len(data)
 
-    def take(self) -> bytes:
-        taken, self._parts = b"".join(self._parts), []
-        return taken
+    def drain(self) -> bytes:
+        written, self._written = bytes(self._written), bytearray()
+        return written
 
 
 class _ContainerWriter:
-    """An FFmpeg muxer that writes every packet at once."""
+    """A codec in a container, through FFmpeg."""
 
     def __init__(
-        self, container: str, codec: str, rate: int, options: dict[str, str], sample_format: str
+        self,
+        container: str,
+        codec: str,
+        rate: int,
+        *,
+        bit_rate: int | None = None,
+        codec_options: dict[str, str],
+        container_options: dict[str, str],
     ) -> None:
-        self._sink = _Sink()
-        flags = {"flush_packets": "1"}
-        if container == "ogg":
-            flags["page_duration"] = "20000"  # µs; the default of 1 s would arrive in lumps
-        self._container: Any = av.open(self._sink, "w", format=container, options=flags)
-        stream: Any = self._container.add_stream(codec, rate=rate, options=options)
-        self._stream = stream
-        stream.layout = "mono"
-        stream.format = sample_format
-        if codec == "libopus":
-            stream.bit_rate = _OPUS_BITS_PER_S
-        self._frame = _frame_maker(rate, sample_format)
-
-    def push(self, samples: Floats) -> bytes:
-        if len(samples):
-            for packet in self._stream.encode(self._frame(samples)):
-                self._container.mux(packet)
-        return self._sink.take()
-
-    def finish(self) -> bytes:
-        for packet in self._stream.encode(None):
-            self._container.mux(packet)
-        self._container.close()
-        return self._sink.take()
-
-
-class _Mp3Writer:
-    """Bare MPEG frames behind an info frame, which lets players drop the encoder's delay."""
-
-    def __init__(self, rate: int) -> None:
-        self._codec: Any = av.CodecContext.create("libmp3lame", "w")
-        self._codec.sample_rate = rate
-        self._codec.layout = "mono"
-        self._codec.format = "fltp"
-        self._codec.bit_rate = _MP3_BITS_PER_S
-        self._rate = rate
-        self._frame = _frame_maker(rate, "fltp")
-        self._header = info_frame(rate, _MP3_BITS_PER_S)
-        self._samples = 0
-        self._packets = 0
-
-    def push(self, samples: Floats) -> bytes:
-        if not len(samples):
-            return b""
-        self._samples += len(samples)
-        return self._with_header(self._codec.encode(self._frame(samples)))
-
-    def finish(self) -> bytes:
-        packets = self._codec.encode(None)
-        held = (self._packets + len(packets)) * self._codec.frame_size - DELAY_SAMPLES
-        if packets and held - self._samples > _MP3_MAX_EXTRA_S * self._rate:
-            del packets[-1]  # nearly all padding
-        return self._with_header(packets)
-
-    def _with_header(self, packets: list[Any]) -> bytes:
-        self._packets += len(packets)
-        if not packets:
-            return b""
-        header, self._header = self._header, b""
-        return header + b"".join(bytes(packet) for packet in packets)
-
-
-def _frame_maker(rate: int, sample_format: str) -> Callable[[Floats], Any]:
-    """Turns samples into FFmpeg frames with running timestamps."""
-    position = 0
-
-    def make(samples: Floats) -> Any:
-        nonlocal position
-        data: Any = np.clip(samples, -1.0, 1.0)[None]
-        if sample_format == "s16":
-            data = np.clip(np.rint(data * 32768), -32768, 32767).astype(np.int16)
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(data), format=sample_format, layout="mono"
+        self._outlet = _Outlet()
+        self._container = av.open(
+            self._outlet,
+            "w",
+            format=container,
+            container_options={"flush_packets": "1", **container_options},
         )
-        frame.sample_rate = rate
-        frame.pts = position
-        position += len(samples)
-        return frame
+        stream = self._container.add_stream(codec, rate=rate, options=codec_options)
+        if not isinstance(stream, AudioStream):
+            raise TypeError(f"{codec} is no audio codec")
+        stream.layout = "mono"
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
+        self._stream = stream
+        self._rate = rate
+        self._position = 0
 
-    return make
+    def push(self, samples: Floats) -> bytes:
+        frame = self._frame(samples)
+        frame.sample_rate = self._rate
+        frame.pts = self._position
+        self._position += len(samples)
+        self._container.mux(self._stream.encode(frame))
+        return self._outlet.drain()
+
+    def finish(self) -> bytes:
+        self._container.start_encoding()  # a file without samples has a header, too
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        return self._outlet.drain()
+
+    def _frame(self, samples: Floats) -> av.AudioFrame:
+        if self._stream.format.name == "s16":  # our rounding rather than FFmpeg's
+            return av.AudioFrame.from_ndarray(to_int16(samples)[np.newaxis], "s16", "mono")
+        return av.AudioFrame.from_ndarray(sanitised(samples)[np.newaxis], "flt", "mono")
 
 
-def _wav_header(rate: int, data_bytes: int) -> bytes:
-    """RIFF header of 16-bit mono PCM; a stream of unknown length says 0xFFFFFFFF."""
-    riff = _UNKNOWN_LENGTH if data_bytes == _UNKNOWN_LENGTH else data_bytes + 36
-    header = struct.pack(
-        "<4sI4s4sIHHIIHH", b"RIFF", riff, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16
+def _flac_writer(rate: int) -> _ContainerWriter:
+    # FFmpeg's blocks of 4608 samples would be 576 ms at 8 kHz; its padding is for tag editors.
+    return _ContainerWriter(
+        "flac",
+        "flac",
+        rate,
+        codec_options={"frame_size": str(rate // 25)},
+        container_options={"metadata_header_padding": "0"},
     )
-    return header + struct.pack("<4sI", b"data", data_bytes)
+
+
+def _opus_writer(rate: int) -> _ContainerWriter:
+    # A page for each packet costs 11 kbit/s; the usual page of 1 s would cost 1 s.
+    return _ContainerWriter(
+        "ogg",
+        "libopus",
+        rate,
+        bit_rate=24_000 if rate <= 12_000 else 40_000,
+        codec_options={"application": "voip"},
+        container_options={"page_duration": "20000"},
+    )
