@@ -17,7 +17,10 @@ class Command(NamedTuple):
     """Has a Typer named `app`: with one command it becomes that command, with more a group."""
 
 
-COMMANDS: tuple[Command, ...] = (Command("models", "services.cli.models"),)
+COMMANDS: tuple[Command, ...] = (
+    Command("models", "services.cli.models"),
+    Command("bench", "services.bench.cli"),
+)
 
 
 class LazyGroup(TyperGroup):

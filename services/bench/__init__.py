@@ -1,0 +1,1 @@
+"""Benchmarks of the services over the wire. Nothing here is imported by the services."""

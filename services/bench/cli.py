@@ -1,0 +1,122 @@
+"""`voice bench`: measure a service from outside, as its callers would."""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from services.bench.run import Plan
+    from services.bench.wire import Wire
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Measure the services from outside."
+)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure the services from outside, as their callers would."""
+
+
+@app.command()
+def asr(
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="JSONL of audio, text, language. Default: the bundled recordings."),
+    ] = None,
+    concurrency: Annotated[str, typer.Option(help="Callers at once, one level each.")] = "1,4,8",
+    files: Annotated[
+        int | None, typer.Option(min=1, help="Recordings that each caller says.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Length of each call, repeating the corpus.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Order and pauses.")] = 1,
+    encoding: Annotated[str, typer.Option(help="pcm_s16le, pcm_f32le, mulaw, alaw")] = "pcm_s16le",
+    sample_rate: Annotated[int, typer.Option(min=8000, max=48_000)] = 16_000,
+    chunk_ms: Annotated[int, typer.Option(min=5, max=1000)] = 20,
+    partials: Annotated[bool, typer.Option(help="Ask for partials.")] = True,
+    offline: Annotated[
+        bool, typer.Option(help="Also measure faster-whisper offline, before the service runs.")
+    ] = True,
+    config: Annotated[Path | None, typer.Option(help="The service's configuration.")] = None,
+    url: Annotated[str | None, typer.Option(help="http://host:port of a running service.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="VOICE_ASR_KEY", help="API key.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bench-out"),
+) -> None:
+    """Stream recordings at real-time pace over 1…N callers at once; WER, latency, load.
+
+    Ends with exit code 1 when anything was lost: a final, audio, a call, or a promise of
+    `stable_text`.
+    """
+    from services.bench.corpus import CorpusError, bundled_corpus
+    from services.bench.run import Plan
+    from services.bench.script import Extent
+    from services.bench.service import ServiceFailed
+    from services.shared.models.errors import ModelError
+    from services.shared.runtime.config import ConfigError
+
+    try:
+        plan = Plan(
+            corpus=corpus or bundled_corpus(),
+            levels=_levels(concurrency),
+            wire=_wire(encoding, sample_rate),
+            extent=Extent(files, minutes),
+            seed=seed,
+            chunk_ms=chunk_ms,
+            partials=partials,
+            offline=offline,
+            config=config,
+            url=url.rstrip("/") if url else None,
+            key=key,
+        )
+        _measure(plan, out)
+    except (CorpusError, ConfigError, ModelError, ServiceFailed) as error:
+        Console(stderr=True).print(str(error), style="bold red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def _measure(plan: "Plan", out: Path) -> None:
+    """Run, write the results, and end with 1 when something was lost."""
+    from services.bench.chart import draw
+    from services.bench.report import show, write_json
+    from services.bench.run import run_benchmark
+
+    console = Console()
+    out.mkdir(parents=True, exist_ok=True)
+    stem = out / f"asr-{datetime.now():%Y%m%d-%H%M%S}"
+
+    def say(sentence: str) -> None:
+        console.print(sentence, style="dim", highlight=False)
+
+    result = asyncio.run(run_benchmark(plan, stem.with_suffix(".log"), say))
+    write_json(result, stem.with_suffix(".json"))
+    draw(result, stem.with_suffix(".png"))
+    show(result, console)
+    console.print(f"{stem}.json, {stem}.png", highlight=False, soft_wrap=True)
+    if any(level.losses for level in result.levels):
+        raise typer.Exit(1)
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    try:
+        levels = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels or min(levels) < 1:
+        raise typer.BadParameter(f'--concurrency "{text}": expected numbers such as 1,4,8')
+    return levels
+
+
+def _wire(encoding: str, sample_rate: int) -> "Wire":
+    from services.bench.wire import Wire
+    from services.shared.audio.pcm import AudioFormat, Encoding
+
+    if encoding not in [each.value for each in Encoding]:
+        names = ", ".join(each.value for each in Encoding)
+        raise typer.BadParameter(f'--encoding "{encoding}": expected one of {names}')
+    return Wire(AudioFormat(Encoding(encoding), sample_rate))
