@@ -72,12 +72,8 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> int:
-    """Serve until told to stop.
-
-    Returns:
-        The process's exit code: 1 when the models could not be loaded, else 0.
-    """
+def create_server(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> DrainingServer:
+    """The configured uvicorn, not yet listening."""
     config = uvicorn.Config(
         app,
         host=server.host,
@@ -95,8 +91,16 @@ async def serve(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> int
         timeout_graceful_shutdown=10,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    runner = DrainingServer(config, app, server.drain_s)
-    await runner.serve()
+    return DrainingServer(config, app, server.drain_s)
+
+
+async def serve(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> int:
+    """Serve until told to stop.
+
+    Returns:
+        The process's exit code: 1 when the models could not be loaded, else 0.
+    """
+    await create_server(app, server, limits).serve()
     return 1 if lifecycle_of(app).failure else 0
 
 
