@@ -87,26 +87,18 @@ def test_bytes_come_early_and_the_header_once(file_format: FileFormat) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     file_format=st.sampled_from(list(FileFormat)),
-    lengths=st.lists(st.integers(0, 3000), max_size=8),
+    lengths=st.lists(st.integers(0, 3000), max_size=8).filter(lambda lengths: sum(lengths) > 1),
 )
 def test_chunking_changes_nothing(file_format: FileFormat, lengths: list[int]) -> None:
     samples = tone(22_050, sum(lengths) / 22_050)
     whole = StreamEncoder(file_format, 16_000, source_rate=22_050)
-    expected = decoded_or_empty(whole, whole.push(samples) + whole.finish())
+    expected = decoded(whole, whole.push(samples) + whole.finish())
     cut = StreamEncoder(file_format, 16_000, source_rate=22_050)
     ends = [sum(lengths[:count]) for count in range(1, len(lengths))]
     data = b"".join(cut.push(part) for part in np.split(samples, ends)) + cut.finish()
-    actual = decoded_or_empty(cut, data)
+    actual = decoded(cut, data)
     assert len(actual) == len(expected)
     assert np.allclose(actual, expected, atol=1e-4)
-
-
-def decoded_or_empty(encoder: StreamEncoder, data: bytes) -> Floats:
-    return decoded(encoder, data) if encoder_has_samples(data) else np.zeros(0, np.float32)
-
-
-def encoder_has_samples(data: bytes) -> bool:
-    return len(data) > 200  # more than any header
 
 
 @pytest.mark.parametrize("file_format", list(FileFormat))
