@@ -66,8 +66,6 @@ class Ear:
         if flush:
             tail, leftover = self._decoder.flush()
             parts.append(tail)
-            self._decoder.close()
-            self._decoder = self._new_decoder()
         samples = np.concatenate(parts)
         fresh = len(samples) - len(self._pending)
         whole = len(samples) if flush else len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
