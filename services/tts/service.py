@@ -107,6 +107,7 @@ class Speaker:
         except SchedulerClosed as error:
             raise EngineError(str(error), code=ErrorCode.SHUTTING_DOWN) from None
         except TimeoutError:
+            self.abandon(stream)
             raise EngineError(f"no audio within {self._timeout_s:g} s") from None
         except Exception as error:
             log.error("synthesis failed", engine=self.engine.name, exc_info=error)
@@ -192,6 +193,15 @@ class PlaybackClock:
 
     def sent(self, seconds: float) -> None:
         self._until = max(self._until, time.monotonic()) + seconds
+
+    def stopped(self) -> None:
+        """The listener dropped what it had not heard yet."""
+        self._until = 0.0
+
+    @property
+    def playing(self) -> bool:
+        """The listener has not heard all yet."""
+        return time.monotonic() < self._until
 
     @property
     def deadline(self) -> float:

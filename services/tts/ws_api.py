@@ -78,7 +78,10 @@ class Conversation:
 
     async def _read(self) -> None:
         while True:
-            item = await self._connection.receive(busy=lambda: self._session.busy)
+            # A client that listens has no reason to send: it is not idle either.
+            item = await self._connection.receive(
+                busy=lambda: self._session.busy or self._playback.playing
+            )
             try:
                 self._obey(item)
             except ProtocolError as error:
@@ -122,6 +125,7 @@ class Conversation:
                 self._connection.send(message)
                 if isinstance(message, Cancelled):
                     self._service.metrics.cancelled.inc()
+                    self._playback.stopped()
             case Synthesize():
                 assert self._group is not None
                 self._jobs[command.job_id] = self._group.create_task(self._speak(command))

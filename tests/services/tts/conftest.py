@@ -1,7 +1,9 @@
 """The TTS service live, with tones for speech unless a test needs a real voice."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from services.tts.app import create_app
 from services.tts.config import EnginesConfig, FakeEngineConfig, PiperEngineConfig, TtsConfig
 from tests.services.serving import LiveService, serving
 
-Start = Callable[..., LiveService]
+StartService = Callable[..., Awaitable[LiveService]]
 
 
 def tones(delay_ms: int = 0) -> EnginesConfig:
@@ -31,20 +33,19 @@ def live() -> Iterator[LiveService]:
 
 
 @pytest.fixture
-def start_service() -> Iterator[Start]:
+def start_service() -> Iterator[StartService]:
     """Start a service of one's own: sections of the configuration by name, and `delay_ms`."""
     with ExitStack() as stack:
 
-        def start(delay_ms: int = 0, *, wait_ready: bool = True, **sections: object) -> LiveService:
-            config = TtsConfig(engines=tones(delay_ms), **sections)  # type: ignore[arg-type]
-            server = config.server.model_copy(update={"drain_s": 0.5})
-            if "server" in sections:
-                server = config.server
-            return stack.enter_context(
-                serving(create_app(config), config.limits, server, wait_ready=wait_ready)
-            )
+        def start(delay_ms: int, sections: dict[str, Any]) -> LiveService:
+            sections.setdefault("server", ServerConfig(drain_s=0.5))
+            config = TtsConfig(engines=tones(delay_ms), **sections)
+            return stack.enter_context(serving(create_app(config), config.limits, config.server))
 
-        yield start
+        async def start_in_thread(delay_ms: int = 0, **sections: Any) -> LiveService:
+            return await asyncio.to_thread(start, delay_ms, sections)
+
+        yield start_in_thread
 
 
 @pytest.fixture(scope="module")
