@@ -18,7 +18,12 @@ class Command(NamedTuple):
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command("demo", "services.cli.demo"),
+    Command("up", "services.cli.up"),
+    Command("transcribe", "services.cli.transcribe"),
+    Command("say", "services.cli.say"),
     Command("models", "services.cli.models"),
+    Command("doctor", "services.cli.doctor"),
     Command("bench", "services.bench.cli"),
 )
 

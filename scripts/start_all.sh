@@ -1,0 +1,3 @@
+#!/bin/sh
+# Run both services in the foreground. Options go to `voice up`: --asr-port, --tts-config, …
+cd "$(dirname "$0")/.." && exec uv run voice up "$@"

@@ -1,0 +1,41 @@
+"""How commands end: one sentence on stderr and an exit code, never a traceback."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from services.cli.models import tell_error
+from services.cli.processes import ServiceFailed
+from services.client.connection import ServiceError
+from services.shared.models.errors import ModelError
+from services.shared.protocol.base import ProtocolError
+from services.shared.runtime.config import ConfigError
+
+
+class CommandFailed(Exception):
+    """A command cannot go on; the sentence says why."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn the failures that users can do something about into one sentence and exit code 1."""
+    known = (
+        CommandFailed, ServiceFailed, ServiceError, ModelError, ConfigError, ProtocolError, OSError
+    )  # fmt: skip
+    try:
+        yield
+    except known as error:
+        tell_error(Console(stderr=True), error)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run an asynchronous command under :func:`told`."""
+    with told():
+        asyncio.run(work)
