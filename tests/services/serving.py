@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import structlog
 import uvloop
 from blockbuster import blockbuster_ctx
 from fastapi import FastAPI
@@ -106,6 +107,9 @@ def serving(
 ) -> Iterator[LiveService]:
     """Run `app` until the block ends; fails when something went wrong on its event loop."""
     server = server or ServerConfig(drain_s=0.5)
+    # Its default draws tracebacks with all variables, which can take seconds.
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure([structlog.processors.add_log_level, renderer])
     live = LiveService(app, server, limits or LimitsConfig())
     with blockbuster_ctx(scanned_modules=["services"]) as buster:
         for function in buster.functions.values():  # tracebacks in logs show lines of source files
