@@ -14,7 +14,7 @@ import math
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ _FRAMES_PER_S = 100
 _TOKENS_PER_S = 8
 """Budget of output; fast speech has about 5."""
 _PROMPT_TOKENS = 200
+_UNCOVERED_S = 1.0
+"""A final that leaves more than this at its end without account is continued from there."""
 
 # Thresholds of Whisper's own transcribe (Radford et al. 2022, §4.5).
 _MAX_COMPRESSION = 2.4
@@ -61,6 +63,8 @@ class _Decoded:
     context_s: int
     exhausted: bool
     """The token budget was used up: a loop."""
+    covered_s: float
+    """Up to here the decoder accounts for the audio, by its last timestamp."""
 
     @property
     def plausible(self) -> bool:
@@ -213,6 +217,7 @@ class WhisperEngine:
             no_speech=float(result.no_speech_prob),
             context_s=context_s,
             exhausted=len(tokens) >= budget,
+            covered_s=_covered_s(tokens, tokenizer),
         )
 
     def _finish(
@@ -230,12 +235,26 @@ class WhisperEngine:
             return Hypothesis(text="", language=language, suppressed="no_speech")
         if request.final and not decoded.plausible and decoded.context_s < _FULL_S:
             decoded, words = self._again_in_full(request, language)
-        return Hypothesis(
+        hypothesis = Hypothesis(
             text=decoded.text,
             language=language,
             confidence=round(math.exp(min(0.0, decoded.log_probability)), 3),
             words=words,
         )
+        if request.final and request.seconds - decoded.covered_s > _UNCOVERED_S:
+            return self._continued(request, hypothesis, decoded.covered_s)
+        return hypothesis
+
+    def _continued(
+        self, request: DecodeRequest, beginning: Hypothesis, covered_s: float
+    ) -> Hypothesis | Exception:
+        """Whisper may stop at a pause and leave the rest out: recognise that, and join."""
+        start = max(1, round(covered_s * 16_000))
+        rest = replace(request, audio=request.audio[start:], language=beginning.language, prefix="")
+        continuation = self.transcribe([rest])[0]
+        if isinstance(continuation, Exception) or not continuation.text:
+            return beginning
+        return _joined(beginning, continuation, round(covered_s * 1000))
 
     def _again_in_full(
         self, request: DecodeRequest, language: str | None
@@ -313,6 +332,26 @@ def _locate(model: str, store: ModelStore) -> Path:
     """A folder given as a path, else a model of the catalogue."""
     path = Path(model).expanduser()
     return path if path.is_dir() else store.require(model)
+
+
+def _covered_s(tokens: Sequence[int], tokenizer: Any) -> float:
+    """The last timestamp; without any the decoder did not segment, and nothing tells of a rest."""
+    stamps = [token for token in tokens if token >= tokenizer.timestamp_begin]
+    return (stamps[-1] - tokenizer.timestamp_begin) * 0.02 if stamps else math.inf
+
+
+def _joined(first: Hypothesis, second: Hypothesis, offset_ms: int) -> Hypothesis:
+    moved = tuple(
+        replace(word, start_ms=word.start_ms + offset_ms, end_ms=word.end_ms + offset_ms)
+        for word in second.words
+    )
+    sure = [each.confidence for each in (first, second) if each.confidence is not None]
+    return replace(
+        first,
+        text=f"{first.text} {second.text}".strip(),
+        words=first.words + moved,
+        confidence=min(sure, default=None),
+    )
 
 
 def _frames_of(request: DecodeRequest) -> int:
