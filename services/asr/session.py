@@ -584,13 +584,14 @@ class Session:
         if not self._stopping or self._ended or self._turn is not None or self._closed:
             return
         self._ended = True
-        heard_ms = _ms(self._history.end)
-        received_ms = round(self._received_s * 1000)
+        received = round(self._received_s * 1000 * _RATE_PER_MS)
+        missing = received - self._history.end
         self._send(
             Stopped(
-                received_ms=received_ms,
+                received_ms=_ms(received),
                 speech_ms=_ms(self._speech_samples),
-                dropped_ms=max(0, received_ms - heard_ms),
+                # Resampling rounds to whole samples, once for each flush.
+                dropped_ms=_ms(max(0, missing)),
             )
         )
         self._out.append(End())
