@@ -5,7 +5,8 @@ from typing import Any
 
 from services.bench.results import BenchResult
 
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9792b", "#8a8f98"
+_BLUE, _ORANGE = "#1f5fa8", "#d9792b"
+_BARS = (_BLUE, "#8a8f98", "#c3c7cd")
 
 
 def draw(result: BenchResult, path: Path) -> None:
@@ -33,7 +34,7 @@ def _draw_latency(axes: Any, result: BenchResult) -> None:
     positions = range(len(callers))
     axes.plot(positions, [s.p50 for s in finals], "o-", color=_BLUE, label="final, p50")
     axes.plot(positions, [s.p95 for s in finals], "o--", color=_BLUE, label="final, p95")
-    axes.plot(positions, [s.p99 for s in finals], "o:", color=_BLUE, label="final, p99")
+    axes.plot(positions, [s.p99 for s in finals], ":", color=_BLUE, alpha=0.6, label="final, p99")
     if any(value is not None for value in first):
         axes.plot(positions, first, "s-", color=_ORANGE, label="first partial, p50")
     for at, spread in zip(positions, finals, strict=True):
@@ -58,18 +59,22 @@ def _draw_latency(axes: Any, result: BenchResult) -> None:
 
 
 def _draw_wer(axes: Any, result: BenchResult) -> None:
-    bars = [
-        (f"{level.concurrency} caller{'s' if level.concurrency > 1 else ''}", level.wer, _BLUE)
-        for level in result.levels
+    """Streaming beside offline, both over what was said at that level."""
+    levels = result.levels
+    beams = list(result.offline.wer) if result.offline is not None else []
+    series = [("streaming", [level.wer.percent for level in levels])]
+    series += [
+        (f"offline, {beam}", [level.offline_wer[beam].percent for level in levels])
+        for beam in beams
     ]
-    if result.offline is not None:
-        bars += [(f"offline\n{beam}", wer, _GREY) for beam, wer in result.offline.wer.items()]
-    names = [name for name, _, _ in bars]
-    drawn = axes.bar(
-        names, [wer.percent for _, wer, _ in bars], color=[color for _, _, color in bars]
-    )
-    axes.bar_label(drawn, fmt="%.2f", fontsize=8, padding=2)
+    width = 0.8 / len(series)
+    for number, (name, values) in enumerate(series):
+        places = [at + (number - (len(series) - 1) / 2) * width for at in range(len(levels))]
+        drawn = axes.bar(places, values, width, label=name, color=_BARS[number % len(_BARS)])
+        axes.bar_label(drawn, fmt="%.1f", fontsize=8, padding=2)
+    axes.set_xticks(range(len(levels)), [str(level.concurrency) for level in levels])
+    axes.set_xlabel("callers at once")
     axes.set_ylabel("%")
-    axes.margins(y=0.12)
-    axes.tick_params(axis="x", labelsize=8)
+    axes.margins(y=0.25)
     axes.set_title("Word error rate", fontsize=10)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")

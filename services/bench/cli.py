@@ -56,28 +56,26 @@ def asr(
     from services.bench.corpus import CorpusError, bundled_corpus
     from services.bench.run import Plan
     from services.bench.script import Extent
-    from services.bench.service import ServiceFailed
-    from services.shared.models.errors import ModelError
-    from services.shared.runtime.config import ConfigError
+    from services.cli.failures import CommandFailed, told
 
-    try:
-        plan = Plan(
-            corpus=corpus or bundled_corpus(),
-            levels=_levels(concurrency),
-            wire=_wire(encoding, sample_rate),
-            extent=Extent(files, minutes),
-            seed=seed,
-            chunk_ms=chunk_ms,
-            partials=partials,
-            offline=offline,
-            config=config,
-            url=url.rstrip("/") if url else None,
-            key=key,
-        )
-        _measure(plan, out)
-    except (CorpusError, ConfigError, ModelError, ServiceFailed) as error:
-        Console(stderr=True).print(str(error), style="bold red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+    with told():
+        try:
+            plan = Plan(
+                corpus=corpus or bundled_corpus(),
+                levels=_levels(concurrency),
+                wire=_wire(encoding, sample_rate),
+                extent=Extent(files, minutes),
+                seed=seed,
+                chunk_ms=chunk_ms,
+                partials=partials,
+                offline=offline,
+                config=config,
+                url=url.rstrip("/") if url else None,
+                key=key,
+            )
+            _measure(plan, out)
+        except CorpusError as error:
+            raise CommandFailed(str(error)) from None
 
 
 def _measure(plan: "Plan", out: Path) -> None:

@@ -121,7 +121,7 @@ def _write(order: Sequence[Clip], first: int, wire: Wire, extent: Extent, seed: 
         if extent.enough(len(spoken), at / rate, len(order)):
             break
         at = pause(rng.uniform(*_PAUSE_S))
-    at = pause(_TAIL_S)
+    at = pause(_TAIL_S + (-at % (rate // 50)) / rate)  # whole 20 ms frames, as phones send
     return Script(wire, tuple(pieces), tuple(spoken), at / rate)
 
 
