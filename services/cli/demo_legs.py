@@ -60,6 +60,7 @@ async def listen(url: str, recording: Path, console: Console) -> Heard:
         with screen.live:
             async for at, message in stream.events():
                 screen.take(at, message)
+        console.print()
         await sending
     return screen.heard(began, samples)
 
@@ -106,14 +107,15 @@ class _Screen:
         self.live.update(text)
 
     def heard(self, began: float, samples: Floats) -> Heard:
-        if not self._finals or self._stopped is None or self._first_partial is None:
+        spoken = [(at, final) for at, final in self._finals if final.text]
+        if not spoken or self._stopped is None or self._first_partial is None:
             raise CommandFailed("the recognition ended without partials, finals and a farewell")
         first, last = voiced_span(samples)
         decoding = sum(final.timings.decode_ms for _, final in self._finals)
         return Heard(
-            text=" ".join(final.text for _, final in self._finals),
+            text=" ".join(final.text for _, final in spoken),
             first_partial_ms=(self._first_partial - began) * 1000 - first * 1000 / _RATE,
-            final_ms=(self._finals[-1][0] - began) * 1000 - last * 1000 / _RATE,
+            final_ms=(spoken[-1][0] - began) * 1000 - last * 1000 / _RATE,
             real_time_factor=decoding / (len(samples) * 1000 / _RATE),
         )
 

@@ -231,7 +231,8 @@ class WhisperEngine:
         silent = (
             decoded.no_speech > _MAX_NO_SPEECH and decoded.log_probability < _MIN_LOG_PROBABILITY
         )
-        if request.final and silent and not request.prefix:
+        wordless = not any(char.isalnum() for char in decoded.text)
+        if request.final and (silent or wordless) and not request.prefix:
             return Hypothesis(text="", language=language, suppressed="no_speech")
         if request.final and not decoded.plausible and decoded.context_s < _FULL_S:
             decoded, words = self._again_in_full(request, language)
