@@ -37,13 +37,18 @@ def start_service() -> Iterator[StartService]:
     """Start a service of one's own: sections of the configuration by name, and `delay_ms`."""
     with ExitStack() as stack:
 
-        def start(delay_ms: int, sections: dict[str, Any]) -> LiveService:
+        def start(delay_ms: int, wait_ready: bool, sections: dict[str, Any]) -> LiveService:
             sections.setdefault("server", ServerConfig(drain_s=0.5))
             config = TtsConfig(engines=tones(delay_ms), **sections)
-            return stack.enter_context(serving(create_app(config), config.limits, config.server))
+            app = create_app(config)
+            return stack.enter_context(
+                serving(app, config.limits, config.server, wait_ready=wait_ready)
+            )
 
-        async def start_in_thread(delay_ms: int = 0, **sections: Any) -> LiveService:
-            return await asyncio.to_thread(start, delay_ms, sections)
+        async def start_in_thread(
+            delay_ms: int = 0, *, wait_ready: bool = True, **sections: Any
+        ) -> LiveService:
+            return await asyncio.to_thread(start, delay_ms, wait_ready, sections)
 
         yield start_in_thread
 

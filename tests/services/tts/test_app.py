@@ -1,18 +1,23 @@
 """The application as a whole: health, metrics, documentation, and the embedded voice end to end."""
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from services.shared.audio.pcm import AudioFormat, Encoding, Floats
 from services.shared.audio.resample import StreamResampler
 from services.shared.models.store import ModelStore
 from services.shared.runtime.config import ConfigError, ServerConfig
+from services.shared.runtime.lifecycle import Phase
 from services.tts.app import create_app
 from services.tts.config import EnginesConfig, PiperEngineConfig, TtsConfig
 from services.tts.engines.base import EngineUnavailable
+from services.tts.engines.fake import FakeEngine
 from services.tts.messages import (
     AudioFinished,
     AudioStarted,
@@ -25,7 +30,7 @@ from services.tts.messages import (
     Text,
     Words,
 )
-from tests.services.serving import LiveService
+from tests.services.serving import LiveService, eventually
 from tests.services.tts.client import session
 from tests.services.tts.conftest import StartService, tones
 
@@ -53,6 +58,26 @@ async def test_health_counts_the_sessions(live: LiveService) -> None:
         ready = await get(live, "/health/ready")
     assert ready.status_code == 200
     assert ready.json() == {"ready": True, "phase": "ready", "sessions": 1}
+
+
+async def test_nobody_is_let_in_before_the_engines_are_warm(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(FakeEngine, "warm_up", lambda _: gate.wait(10))
+    service = await start_service(wait_ready=False)
+    try:
+        assert (await get(service, "/health/live")).status_code == 200
+        starting = await get(service, "/health/ready")
+        assert (starting.status_code, starting.json()["phase"]) == (503, "starting")
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"{service.ws}/v1/stream/tts", proxy=None)
+        assert refused.value.response.status_code == 503
+        assert int(refused.value.response.headers["Retry-After"]) > 0
+    finally:
+        gate.set()
+    await eventually(lambda: service.lifecycle.phase is Phase.READY)
+    assert (await get(service, "/health/ready")).status_code == 200
 
 
 async def test_metrics_tell_what_was_spoken(start_service: StartService) -> None:
