@@ -1,6 +1,7 @@
 """What every service's HTTP edge shares: health, metrics, keys, one shape of error, body limits."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 RETRY_AFTER_S = 2
 """What a refused client is told to wait."""
+LINGER_S = 5.0
+"""How long the rest of a refused body is read, and thrown away, before the connection closes."""
 
 
 def error_response(error: ProtocolError, *, headers: dict[str, str] | None = None) -> Response:
@@ -121,7 +124,11 @@ def _describe(detail: dict[str, object]) -> str:
 
 
 class BodyLimit:
-    """ASGI middleware: refuses a request body over `max_bytes`, declared or counted."""
+    """ASGI middleware: refuses a request body over `max_bytes`, declared or counted.
+
+    A client that is refused before it has sent everything hears why: a connection closed on a
+    client that still sends loses the answer (nginx calls the cure a lingering close).
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
@@ -131,32 +138,61 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        declared = headers.get(b"content-length", b"0")
+        body = _Body(receive, send, self.max_bytes)
+        body.complete = declared == b"0" and b"transfer-encoding" not in headers
+        app: ASGIApp = self.app
         if declared.isdigit() and int(declared) > self.max_bytes:
-            await error_response(self._too_large(), headers={"Connection": "close"})(
-                scope, receive, send
-            )
-            return
-        await self.app(scope, self._counting(receive), send)
+            app = error_response(too_large(self.max_bytes))
+        await app(scope, body.receive, body.answer)
 
-    def _counting(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
-        received = 0
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise self._too_large()
-            return message
+class _Body:
+    """One request's body, counted, and its answer, which may come first."""
 
-        return counted
+    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
+        self.complete = False
+        self._receive = receive
+        self._send = send
+        self._max_bytes = max_bytes
+        self._received = 0
 
-    def _too_large(self) -> ProtocolError:
-        return ProtocolError(
-            ErrorCode.MESSAGE_TOO_LARGE,
-            f"the request body is larger than the limit of {self.max_bytes} bytes",
-        )
+    async def receive(self) -> Message:
+        message = await self._next()
+        self._received += len(message.get("body", b""))
+        if self._received > self._max_bytes:
+            raise too_large(self._max_bytes)
+        return message
+
+    async def answer(self, message: Message) -> None:
+        """Send a part of the answer; the end of it only when the client has sent its own."""
+        if self.complete:
+            await self._send(message)
+        elif message["type"] == "http.response.start":
+            headers = [*message.get("headers", []), (b"connection", b"close")]
+            await self._send({**message, "headers": headers})
+        elif message.get("more_body"):
+            await self._send(message)
+        else:
+            await self._send({**message, "more_body": True})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    while not self.complete:
+                        await self._next()
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self.complete = not message.get("more_body", False)
+        return message
+
+
+def too_large(max_bytes: int) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.MESSAGE_TOO_LARGE,
+        f"the request body is larger than the limit of {max_bytes} bytes",
+    )
 
 
 def build_app(lifecycle: Lifecycle, *, title: str, description: str, max_body: int) -> FastAPI:

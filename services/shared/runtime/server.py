@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import math
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from services.shared.models.errors import ModelError
 from services.shared.runtime.config import (
@@ -27,6 +29,17 @@ from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.logs import configure_logs
 
 log = structlog.get_logger(__name__)
+
+
+def _web_sockets(linger_s: float) -> type[WebSocketsSansIOProtocol]:
+    """uvicorn closes a connection when all is read, which may be never; this gives up."""
+
+    class LingeringWebSockets(WebSocketsSansIOProtocol):
+        def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+            super().on_task_complete(task)
+            self.loop.call_later(linger_s, self.transport.abort)
+
+    return LingeringWebSockets
 
 
 class DrainingServer(uvicorn.Server):
@@ -81,14 +94,14 @@ def create_server(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> D
         log_config=None,
         access_log=False,
         loop="uvloop",
-        ws="websockets-sansio",
+        ws=_web_sockets(limits.send_s),
         # The connection refuses what is over the limit, with a sentence; this bounds memory.
         ws_max_size=4 * limits.max_message_bytes,
         ws_per_message_deflate=False,  # audio does not compress; the CPU is for the models
         ws_ping_interval=20,
         ws_ping_timeout=40,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=math.ceil(limits.send_s) + 1,
         h11_max_incomplete_event_size=64 * 1024,
     )
     return DrainingServer(config, app, server.drain_s)
