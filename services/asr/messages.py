@@ -140,8 +140,8 @@ class Final(Message):
     start_ms: Milliseconds
     end_ms: Milliseconds
     turn_end: bool
-    language: str | None
-    confidence: float | None
+    language: str | None = None
+    confidence: float | None = None
     words: tuple[Word, ...] | None = None
     suppressed: str | None = None
     """Why recognised text was withheld, e.g. `no_speech`; then `text` is empty."""

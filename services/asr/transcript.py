@@ -16,6 +16,6 @@ class Transcript(Message):
     """The answer of `POST /v1/transcribe`."""
 
     text: str
-    language: str | None
+    language: str | None = None
     duration_ms: Milliseconds
     segments: tuple[Segment, ...]
