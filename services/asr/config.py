@@ -73,6 +73,11 @@ class UploadConfig(StrictConfig):
     max_bytes: int = Field(default=200 << 20, ge=1024)
     max_duration_s: float = Field(default=2 * 3600.0, gt=0)
     max_concurrent: int = Field(default=4, ge=1)
+    """Files being received or transcribed; each counts as a session, too."""
+    receive_s: float = Field(default=300.0, gt=0, le=86_400)
+    """A file must have arrived within this."""
+    transcribe_s: float = Field(default=3600.0, gt=0, le=86_400)
+    """And its transcript be ready within this; live callers go first."""
 
 
 class AsrConfig(ServiceSettings):

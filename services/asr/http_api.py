@@ -2,55 +2,71 @@
 
 import asyncio
 import contextlib
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import Any
 
-from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
+from pydantic import Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect
 
+from services.asr.config import UploadConfig
 from services.asr.service import AsrService
 from services.asr.session import known_language
 from services.asr.transcript import Transcript
 from services.asr.transcription import Wishes, transcribe
 from services.shared.media.decode import AudioTooLong, UnreadableAudio, decode_audio
-from services.shared.protocol.base import ErrorCode, ProtocolError
-from services.shared.protocol.codec import encode
+from services.shared.protocol.base import ErrorCode, Message, ProtocolError
+from services.shared.protocol.codec import describe, encode
 from services.shared.runtime.edge import require_key
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.scheduler import QueueFull, SchedulerClosed
 
-_FIELDS = {"file", "language", "word_timestamps", "prompt", "hotwords"}
 _GONE_CHECK_S = 0.5
+_MAX_FIELD_BYTES = 64 * 1024
+
+
+class TranscribeForm(Message):
+    """The text fields of the form."""
+
+    language: str | None = Field(default=None, description="ISO 639-1; without it: detect")
+    word_timestamps: bool = False
+    prompt: str = Field(default="", max_length=1000, description="context, or how names are spelt")
+    hotwords: str = Field(default="", max_length=4000, description="separated by commas")
+
+    def wishes(self, languages: tuple[str, ...]) -> Wishes:
+        """Raises ProtocolError `unsupported_language`."""
+        return Wishes(
+            language=known_language(self.language, languages) if self.language else None,
+            word_timestamps=self.word_timestamps,
+            prompt=self.prompt,
+            hotwords=tuple(word.strip() for word in self.hotwords.split(",") if word.strip()),
+        )
 
 
 def transcribe_routes(service: AsrService) -> APIRouter:
     router = APIRouter(dependencies=[Depends(require_key)])
-    places = asyncio.Semaphore(service.config.upload.max_concurrent)
+    upload = service.config.upload
+    places = asyncio.Semaphore(upload.max_concurrent)
 
-    @router.post("/v1/transcribe", response_model=Transcript, response_model_exclude_none=True)
-    async def transcribe_file(
-        request: Request,
-        file: Annotated[UploadFile, File(description="wav, flac, mp3, ogg, webm, m4a …")],
-        language: Annotated[str | None, Form(description="ISO 639-1; none: detect")] = None,
-        word_timestamps: Annotated[bool, Form()] = False,
-        prompt: Annotated[str, Form(max_length=1000, description="context or spelling")] = "",
-        hotwords: Annotated[str, Form(max_length=4000, description="separated by commas")] = "",
-    ) -> Response:
+    # The body is read here and not by the framework, which would take in all of it before key,
+    # room and place are checked.
+    @router.post(
+        "/v1/transcribe",
+        response_model=Transcript,
+        response_model_exclude_none=True,
+        openapi_extra={"requestBody": _request_body()},
+    )
+    async def transcribe_file(request: Request) -> Response:
         with lifecycle_of(request.app).admit():
-            await _refuse_unknown_fields(request)
-            languages = service.engine_languages()
-            wishes = Wishes(
-                language=known_language(language, languages) if language else None,
-                word_timestamps=word_timestamps,
-                prompt=prompt,
-                hotwords=tuple(word.strip() for word in hotwords.split(",") if word.strip()),
-            )
             if places.locked():
                 raise ProtocolError(
                     ErrorCode.OVERLOADED,
-                    f"{service.config.upload.max_concurrent} files are being transcribed; "
-                    "try again shortly",
+                    f"{upload.max_concurrent} files are being transcribed; try again shortly",
                 )
-            async with places:
+            async with places, _received(request, upload) as form:
+                file, wishes = _read_form(form, service.engine_languages())
                 work = asyncio.ensure_future(_transcribe_upload(service, file, wishes))
                 transcript = await _unless_gone(request, work)
         return Response(encode(transcript), media_type="application/json")
@@ -58,26 +74,63 @@ def transcribe_routes(service: AsrService) -> APIRouter:
     return router
 
 
-async def _refuse_unknown_fields(request: Request) -> None:
-    unknown = set(await request.form()) - _FIELDS
-    if unknown:
+@contextlib.asynccontextmanager
+async def _received(request: Request, upload: UploadConfig) -> AsyncIterator[FormData]:
+    """The whole form, its file on disk when it is large; freed at the end."""
+    fields = len(TranscribeForm.model_fields)
+    try:
+        async with asyncio.timeout(upload.receive_s):
+            form = await request.form(
+                max_files=1, max_fields=2 * fields, max_part_size=_MAX_FIELD_BYTES
+            )
+    except TimeoutError:
+        sentence = f"the file did not arrive within {upload.receive_s:g} s"
+        raise ProtocolError(ErrorCode.IDLE_TIMEOUT, sentence) from None
+    except ClientDisconnect:
+        raise _gone() from None
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+def _read_form(form: FormData, languages: tuple[str, ...]) -> tuple[UploadFile, Wishes]:
+    """The file and what the client wants to know of it.
+
+    Raises:
+        ProtocolError: naming the field that is missing, unknown or ill-typed.
+    """
+    fields: dict[str, Any] = dict(form)
+    file = fields.pop("file", None)
+    if not isinstance(file, UploadFile):
         raise ProtocolError(
-            ErrorCode.INVALID_MESSAGE,
-            f'unknown field "{sorted(unknown)[0]:.80}"; known are {", ".join(sorted(_FIELDS))}',
+            ErrorCode.INVALID_MESSAGE, 'field "file" is required, as a part with a file name'
         )
+    try:
+        return file, TranscribeForm.model_validate(fields).wishes(languages)
+    except ValidationError as error:
+        known = ", ".join(["file", *TranscribeForm.model_fields])
+        sentence = f"{describe(error)}; the form's fields are {known}"
+        raise ProtocolError(ErrorCode.INVALID_MESSAGE, sentence) from None
 
 
 async def _transcribe_upload(service: AsrService, file: UploadFile, wishes: Wishes) -> Transcript:
-    limit_s = service.config.upload.max_duration_s
+    upload = service.config.upload
     try:
-        samples = await asyncio.to_thread(decode_audio, file.file, max_duration_s=limit_s)
-        return await transcribe(service, samples, wishes)
+        async with asyncio.timeout(upload.transcribe_s):
+            samples = await asyncio.to_thread(
+                decode_audio, file.file, max_duration_s=upload.max_duration_s
+            )
+            return await transcribe(service, samples, wishes)
     except UnreadableAudio as error:
         raise ProtocolError(ErrorCode.UNREADABLE_AUDIO, f'field "file": {error}') from None
     except AudioTooLong as error:
         raise ProtocolError(ErrorCode.AUDIO_TOO_LONG, f'field "file": {error}') from None
     except QueueFull as error:
         raise ProtocolError(ErrorCode.OVERLOADED, str(error)) from None
+    except TimeoutError:
+        sentence = f"no transcript within {upload.transcribe_s:g} s: live callers go first"
+        raise ProtocolError(ErrorCode.OVERLOADED, sentence) from None
     except SchedulerClosed as error:
         raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
 
@@ -90,9 +143,22 @@ async def _unless_gone(request: Request, work: "asyncio.Future[Transcript]") -> 
             if done:
                 return work.result()
             if await request.is_disconnected():
-                raise ProtocolError(ErrorCode.IDLE_TIMEOUT, "the client has gone")
+                raise _gone()
     finally:
         if not work.done():
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
+
+
+def _gone() -> ProtocolError:
+    return ProtocolError(ErrorCode.IDLE_TIMEOUT, "the client has gone")
+
+
+def _request_body() -> dict[str, Any]:
+    """For the API's documentation."""
+    schema = TranscribeForm.model_json_schema()
+    file = {"type": "string", "format": "binary", "description": "wav, flac, mp3, ogg, webm, m4a …"}
+    schema["properties"] = {"file": file, **schema["properties"]}
+    schema["required"] = ["file"]
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

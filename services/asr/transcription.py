@@ -4,17 +4,31 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import structlog
 
-from services.asr.engines.base import DecodeRequest, Floats, Hypothesis
+from services.asr.engines.base import DecodeRequest, EngineError, Floats, Hypothesis
 from services.asr.listening import Hearing
 from services.asr.messages import Encoding, Start, Word
 from services.asr.segments import CuttingOptions, Span, pieces
 from services.asr.service import AsrService
 from services.asr.transcript import Segment, Transcript
 from services.asr.vad.base import SAMPLE_RATE
-from services.shared.runtime.scheduler import Completed, Priority
+from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.runtime.scheduler import (
+    Completed,
+    Priority,
+    QueueFull,
+    Scheduler,
+    SchedulerClosed,
+)
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+log = structlog.get_logger(__name__)
 
 _BLOCK = SAMPLE_RATE // 2
 """Samples of one VAD job: short, so that it never keeps a live caller waiting."""
@@ -37,7 +51,8 @@ async def transcribe(service: AsrService, samples: Floats, wishes: Wishes) -> Tr
     probabilities = await _listen(service, samples)
     vad = service.config.vad
     options = CuttingOptions(vad.start_threshold, vad.stop_threshold)
-    spans = pieces(probabilities, options)
+    # The recording's last frame may be a part of one.
+    spans = [(start, min(end, len(samples))) for start, end in pieces(probabilities, options)]
     segments, languages = [], Counter[str]()
     async for span, hypothesis in _decode(service, samples, spans, wishes):
         if hypothesis.text:
@@ -61,8 +76,7 @@ async def _listen(service: AsrService, samples: Floats) -> list[float]:
         last = at + _BLOCK >= len(samples)
         block = samples[at : at + _BLOCK].astype("<f4").tobytes()
         job = service.ears.submit(Hearing(ear, [block], flush=last), priority=Priority.BULK)
-        async with asyncio.timeout(service.config.engine_timeout_s):
-            probabilities += (await job).value.probabilities
+        probabilities += (await _answer(job, service.ears, service)).probabilities
     return probabilities
 
 
@@ -79,10 +93,34 @@ async def _decode(
                 request = _request(samples, span, wishes)
                 under_way.append((span, service.decoder.submit(request, priority=Priority.BULK)))
             span, job = under_way.pop(0)
-            yield span, (await job).value
+            yield span, await _answer(job, service.decoder, service)
     finally:
         for _, job in under_way:
             job.cancel()
+
+
+async def _answer(
+    job: "asyncio.Future[Completed[R]]", owner: Scheduler[P, R], service: AsrService
+) -> R:
+    """Await a job, as long as its turn may take to come, but not for a model that hangs.
+
+    Raises:
+        ProtocolError: `engine_failed`.
+    """
+    limit_s = service.config.engine_timeout_s
+    try:
+        while not (await asyncio.wait({job}, timeout=min(1.0, limit_s)))[0]:
+            if owner.busy_for() > limit_s:
+                raise TimeoutError(f"{owner.name} has not answered for {limit_s:g} s")
+        return job.result().value
+    except (QueueFull, SchedulerClosed):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a model raises is told in one way
+        log.error("recognition of a file failed", error=repr(error))
+        sentence = str(error) if isinstance(error, EngineError) else "recognition failed"
+        raise ProtocolError(ErrorCode.ENGINE_FAILED, sentence) from None
+    finally:
+        job.cancel()
 
 
 def _request(samples: Floats, span: Span, wishes: Wishes) -> DecodeRequest:
