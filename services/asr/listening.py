@@ -116,7 +116,12 @@ class Listener:
                 decoded.append(job.ear.decode(job.chunks, flush=job.flush))
             except UnreadableAudio as error:
                 decoded.append(ProtocolError(ErrorCode.UNREADABLE_AUDIO, str(error)))
-        voices = self._voices(batch, decoded)
+            except Exception as error:  # noqa: BLE001 - one stream's fault is no other's
+                decoded.append(error)
+        try:
+            voices = self._voices(batch, decoded)
+        except Exception as error:  # noqa: BLE001 - raising would have the decoded chunks fed again
+            return [error] * len(batch)
         return [
             result
             if isinstance(result, Exception)

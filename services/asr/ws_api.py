@@ -25,6 +25,7 @@ from services.shared.protocol.base import PROTOCOL_VERSION, ErrorCode, Message, 
 from services.shared.runtime.connection import Connection, SessionEnded, admitted, converse
 from services.shared.runtime.inbox import Inbox
 from services.shared.runtime.lifecycle import lifecycle_of
+from services.shared.runtime.metrics import ServiceMetrics
 from services.shared.runtime.scheduler import Completed, Priority, QueueFull, SchedulerClosed
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,7 @@ def stream_routes(service: AsrService) -> APIRouter:
         async with admitted(websocket, lifecycle) as connection:
             if connection is None:
                 return
-            conversation = Conversation(connection, service)
+            conversation = Conversation(connection, service, lifecycle.metrics)
             try:
                 await converse(connection, lifecycle, conversation.run)
             finally:
@@ -68,9 +69,12 @@ class _Job:
 class Conversation:
     """Drives one session: the only place where its inputs and its commands meet."""
 
-    def __init__(self, connection: Connection, service: AsrService) -> None:
+    def __init__(
+        self, connection: Connection, service: AsrService, metrics: ServiceMetrics
+    ) -> None:
         self._connection = connection
         self._service = service
+        self._errors = metrics.errors
         self._session = Session(service.session_options())
         self._codec = client_codec()
         self._ear: Ear | None = None
@@ -161,7 +165,7 @@ class Conversation:
             sentence = (
                 f"the audio ended inside a sample: {heard.leftover_bytes} bytes are left over"
             )
-            self._send(ProtocolError(ErrorCode.INVALID_AUDIO, sentence).to_message())
+            self._tell(ProtocolError(ErrorCode.INVALID_AUDIO, sentence))
 
     async def _tick(self) -> None:
         while True:
@@ -219,9 +223,9 @@ class Conversation:
 
     def _answer(self, job_id: int, future: _Future) -> None:
         now = time.monotonic()
-        error = TimeoutError() if future.cancelled() else future.exception()
+        error = TimeoutError("took too long") if future.cancelled() else future.exception()
         if error is not None:
-            self._tell_failure(error)
+            self._note_failure(error)
             self._carry_out(self._session.failed(job_id, now))
             return
         done = future.result()
@@ -231,23 +235,30 @@ class Conversation:
         else:
             self._carry_out(self._session.judged(job_id, done.value, cost, now))
 
-    def _tell_failure(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         if isinstance(error, QueueFull):
             return
         if isinstance(error, SchedulerClosed):
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
         log.error("recognition failed", error=repr(error))
-        sentence = "recognition failed for a part of the audio; the session goes on"
-        self._send(ProtocolError(ErrorCode.ENGINE_FAILED, sentence).to_message())
 
     def _give_up_late_jobs(self, now: float) -> None:
         for job in self._jobs.values():
             if now - job.since > self._service.config.engine_timeout_s:
                 job.future.cancel()
 
+    def _tell(self, error: ProtocolError) -> None:
+        """An error that the session survives."""
+        self._errors.labels(error.code.value).inc()
+        self._connection.send(error.to_message())
+
     def _send(self, message: Message) -> None:
-        self._connection.send(message)
         metrics = self._service.metrics
+        if isinstance(message, Final) and message.suppressed == ErrorCode.ENGINE_FAILED:
+            # Only a lost final is a loss: partials, speculations and decisions are made up for.
+            sentence = "recognition failed for a part of the audio; the session goes on"
+            self._tell(ProtocolError(ErrorCode.ENGINE_FAILED, sentence))
+        self._connection.send(message)
         if isinstance(message, Final):
             metrics.finals.labels(message.suppressed or "no").inc()
             metrics.final_s.observe(message.timings.total_ms / 1000)
