@@ -268,6 +268,11 @@ async def test_text_over_the_limit_is_refused(client: httpx.AsyncClient) -> None
     assert_error(answer, 413, ErrorCode.TEXT_TOO_LONG, "20001")
 
 
+async def test_a_megabyte_of_text_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await synthesize(client, text="word " * 200_000)
+    assert_error(answer, 413, ErrorCode.MESSAGE_TOO_LARGE, "limit")
+
+
 async def test_a_megabyte_of_text_can_be_permitted(start_service: StartService) -> None:
     text = "word " * 200_000
     service = await start_service(text=TextConfig(max_request_characters=1_000_000))
