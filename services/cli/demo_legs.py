@@ -35,7 +35,7 @@ class Heard:
     first_partial_ms: float
     """From the first voiced sample being sent."""
     final_ms: float
-    """From the last voiced sample being sent to the last final."""
+    """From the last voiced sample, as the service tells it, being sent to the last final."""
     real_time_factor: float
     """Decoding time of the finals over the audio's duration."""
 
@@ -110,23 +110,22 @@ class _Screen:
         spoken = [(at, final) for at, final in self._finals if final.text]
         if not spoken or self._stopped is None or self._first_partial is None:
             raise CommandFailed("the recognition ended without partials, finals and a farewell")
-        first, last = voiced_span(samples)
+        at, final = spoken[-1]
         decoding = sum(final.timings.decode_ms for _, final in self._finals)
         return Heard(
             text=" ".join(final.text for _, final in spoken),
-            first_partial_ms=(self._first_partial - began) * 1000 - first * 1000 / _RATE,
-            final_ms=(spoken[-1][0] - began) * 1000 - last * 1000 / _RATE,
+            first_partial_ms=(self._first_partial - began) * 1000 - _first_sound_ms(samples),
+            final_ms=(at - began) * 1000 - final.end_ms,
             real_time_factor=decoding / (len(samples) * 1000 / _RATE),
         )
 
 
-def voiced_span(samples: Floats) -> tuple[int, int]:
-    """First and last sample of speech: 10 ms blocks within 35 dB of the loudest."""
+def _first_sound_ms(samples: Floats) -> float:
+    """When speech begins: the first 10 ms within 35 dB of the loudest."""
     block = _RATE // 100
     whole = samples[: len(samples) // block * block].reshape(-1, block)
     level = np.sqrt(np.mean(np.square(whole), axis=1))
-    loud = np.flatnonzero(level > level.max() * 10 ** (-35 / 20))
-    return int(loud[0]) * block, (int(loud[-1]) + 1) * block
+    return float(np.argmax(level > level.max() * 10 ** (-35 / 20))) * 10
 
 
 async def speak(url: str, text: str) -> Spoken:
