@@ -60,6 +60,8 @@ class Connection:
         self._limits = limits
         self._bucket = _TokenBucket(limits.max_messages_per_s, limits.max_messages_per_s * BURST_S)
         self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(limits.outbox_messages)
+        self._unsent: str | bytes | None = None
+        """What the writer holds while the socket does not take it."""
 
     async def receive(self, busy: Callable[[], bool] = lambda: False) -> str | bytes:
         """The next message.
@@ -134,15 +136,18 @@ class Connection:
     async def write(self) -> None:
         """Send what is queued, for ever; run as a task. Raises ClientGone or `slow_client`."""
         while True:
-            message = await self._outbox.get()
+            self._unsent = await self._outbox.get()
             try:
-                await self._write_one(message)
+                await self._write_one(self._unsent)
+                self._unsent = None
             finally:
                 self._outbox.task_done()
 
     async def finish(self, code: CloseCode, reason: str = "") -> None:
         """Send what is left, then close; gives up quietly when the client does not take it."""
         with contextlib.suppress(ClientGone, ProtocolError, RuntimeError):
+            if self._unsent is not None:  # the writer was ended while it waited with this
+                await self._write_one(self._unsent)
             while not self._outbox.empty():
                 await self._write_one(self._outbox.get_nowait())
             async with asyncio.timeout(self._limits.send_s):
