@@ -62,6 +62,7 @@ class Connection:
         self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(limits.outbox_messages)
         self._unsent: str | bytes | None = None
         """What the writer holds while the socket does not take it."""
+        self._stuck = False
 
     async def receive(self, busy: Callable[[], bool] = lambda: False) -> str | bytes:
         """The next message.
@@ -145,6 +146,8 @@ class Connection:
 
     async def finish(self, code: CloseCode, reason: str = "") -> None:
         """Send what is left, then close; gives up quietly when the client does not take it."""
+        if self._stuck:
+            return  # it was waited for once already
         with contextlib.suppress(ClientGone, ProtocolError, RuntimeError):
             if self._unsent is not None:  # the writer was ended while it waited with this
                 await self._write_one(self._unsent)
@@ -162,6 +165,7 @@ class Connection:
                 else:
                     await self._websocket.send_bytes(message)
         except TimeoutError:
+            self._stuck = True
             raise self._slow() from None
         except (WebSocketDisconnect, RuntimeError) as error:
             raise ClientGone from error
