@@ -10,8 +10,13 @@ from websockets.asyncio.client import ClientConnection
 
 from services.asr.messages import Flush, Ready, ServerMessage, Start, Stop, server_codec
 from services.asr.transcript import Transcript
-from services.client.connection import ServiceError, headers_for, open_socket, refusal
-from services.shared.protocol.base import Error
+from services.client.connection import (
+    ServiceError,
+    first_message,
+    headers_for,
+    open_socket,
+    refusal,
+)
 from services.shared.protocol.codec import encode
 
 
@@ -50,13 +55,9 @@ async def open_asr(url: str, start: Start, *, key: str | None = None) -> AsyncIt
     """
     socket = await open_socket(f"{url}/v1/stream/asr", key)
     async with socket:
-        first = server_codec().decode(str(await socket.recv()))
-        if isinstance(first, Error):
-            raise ServiceError(first.message, code=first.code, retryable=first.retryable)
-        if not isinstance(first, Ready):
-            raise ServiceError(f'expected "ready", got "{first.type}"', code="protocol")
+        ready = await first_message(socket, server_codec(), Ready)
         await socket.send(encode(start))
-        yield AsrStream(socket, first)
+        yield AsrStream(socket, ready)
 
 
 async def transcribe_file(

@@ -1,10 +1,17 @@
 """What the clients of both services share: connecting, keys, and refusals as exceptions."""
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
+
+from services.shared.protocol.base import Error, Message
+from services.shared.protocol.codec import Codec
+
+M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=Message)
 
 CONNECT_S = 10.0
 MAX_MESSAGE = 16 << 20
@@ -43,6 +50,21 @@ async def open_socket(url: str, key: str | None) -> ClientConnection:
         raise refusal(error.response.status_code, error.response.body or b"") from None
     except (OSError, TimeoutError, InvalidHandshake) as error:
         raise ServiceError(f"{url} cannot be reached: {error or type(error).__name__}") from None
+
+
+async def first_message(socket: ClientConnection, codec: Codec[M], expected: type[R]) -> R:
+    """The service's `ready`.
+
+    Raises:
+        ServiceError: it sent an error, or something else.
+    """
+    async with asyncio.timeout(CONNECT_S):
+        message = codec.decode(str(await socket.recv()))
+    if isinstance(message, Error):
+        raise ServiceError(message.message, code=message.code, retryable=message.retryable)
+    if not isinstance(message, expected):
+        raise ServiceError(f"expected {expected.__name__}, got {message}", code="protocol")
+    return message
 
 
 def refusal(status: int, body: bytes | bytearray) -> ServiceError:

@@ -8,8 +8,13 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection
 
-from services.client.connection import ServiceError, headers_for, open_socket, refusal
-from services.shared.protocol.base import Error
+from services.client.connection import (
+    ServiceError,
+    first_message,
+    headers_for,
+    open_socket,
+    refusal,
+)
 from services.shared.protocol.codec import encode
 from services.tts.messages import (
     Cancel,
@@ -71,12 +76,8 @@ async def open_tts(url: str, *, key: str | None = None) -> AsyncIterator[TtsStre
     """
     socket = await open_socket(f"{url}/v1/stream/tts", key)
     async with socket:
-        first = server_codec().decode(str(await socket.recv()))
-        if isinstance(first, Error):
-            raise ServiceError(first.message, code=first.code, retryable=first.retryable)
-        if not isinstance(first, Ready):
-            raise ServiceError(f'expected "ready", got "{first.type}"', code="protocol")
-        yield TtsStream(socket, first)
+        ready = await first_message(socket, server_codec(), Ready)
+        yield TtsStream(socket, ready)
 
 
 async def synthesize(
