@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from services.asr.messages import Final, SpeechStarted, Stopped
 from services.bench.caller import Call
 from services.bench.partials import flicker_of, gaps_s, retractions, words_of
-from services.bench.passages import Passage, passages_of, turns_of
+from services.bench.passages import Passage, Turn, passages_of, turns_of
 from services.bench.results import (
     LevelResult,
     OfflineResult,
@@ -13,6 +13,7 @@ from services.bench.results import (
     ServerTimings,
     ServiceLoad,
     Spread,
+    TurnResult,
     Wer,
 )
 from services.bench.wer import Scorer, WordErrors
@@ -160,6 +161,9 @@ def _passage(
     return PassageResult(
         caller=caller,
         recordings=names,
+        speech_ms=tuple(
+            (round(one.start_s * 1000, 1), round(one.end_s * 1000, 1)) for one in passage.spoken
+        ),
         reference=passage.reference,
         streaming=passage.text,
         offline=other,
@@ -167,7 +171,7 @@ def _passage(
         offline_errors=None
         if other is None
         else scorer.score(passage.reference, other, language).errors,
-        turn_ends=sum(turn.ended for turn in passage.turns),
+        turns=tuple(_turn(turn) for turn in passage.turns),
         final_ms=_ms(passage.final_s),
         first_partial_ms=_ms(passage.first_partial_s),
         suppressed=tuple(
@@ -176,6 +180,16 @@ def _passage(
             for final in turn.finals
             if final.suppressed is not None
         ),
+    )
+
+
+def _turn(turn: Turn) -> TurnResult:
+    return TurnResult(
+        start_ms=turn.start_s * 1000,
+        end_ms=turn.end_s * 1000,
+        arrived_ms=round(turn.at_s * 1000, 1),
+        text=turn.text,
+        finals=len(turn.segments),
     )
 
 

@@ -73,17 +73,30 @@ class OfflineResult(_Record):
     """By recording, then by beam."""
 
 
+class TurnResult(_Record):
+    """One turn; milliseconds of the call."""
+
+    start_ms: float
+    end_ms: float
+    arrived_ms: float
+    text: str
+    finals: int
+
+
 class PassageResult(_Record):
     """What was said and heard; `offline` is the text of beam 1 for the same recordings."""
 
     caller: int
     recordings: tuple[str, ...]
+    speech_ms: tuple[tuple[float, float], ...]
+    """True start and end of each recording's speech, milliseconds of the call."""
     reference: str
     streaming: str
     offline: str | None
     errors: int
     offline_errors: int | None
-    turn_ends: int
+    turns: tuple[TurnResult, ...]
+    """One when all is well."""
     final_ms: float | None
     first_partial_ms: float | None
     suppressed: tuple[str, ...]

@@ -62,6 +62,8 @@ def test_a_good_call(
     assert (level.wer.words, level.wer.substitutions) == (4, 1)
     assert level.wer.percent == 25.0
     assert (level.final_ms.count, level.final_ms.p50) == (2, 400.0)
+    assert level.passages[0].speech_ms == ((1000.0, 2000.0),)
+    assert [(turn.start_ms, turn.arrived_ms) for turn in level.passages[1].turns] == [(4000, 5500)]
     assert level.first_partial_ms.p50 == 500.0
     assert level.partial_gap_ms.p50 == 400.0
     assert level.flicker == 0.5  # "hollow" and "there" of four words
