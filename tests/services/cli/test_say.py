@@ -9,9 +9,11 @@ from tests.services.cli.conftest import RunVoice
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
-def test_the_suffix_decides_the_format(voice: RunVoice, tmp_path: Path, suffix: str) -> None:
+def test_the_suffix_decides_the_format(
+    voice: RunVoice, tts_url: str, tmp_path: Path, suffix: str
+) -> None:
     out = tmp_path / f"out.{suffix}"
-    done = voice("say", "one two three", "-o", str(out), "--rate", "24000")
+    done = voice("say", "one two three", "-o", str(out), "--rate", "24000", "--url", tts_url)
     assert done.returncode == 0, done.stderr
     samples = decode_audio(out, sample_rate=16_000, max_duration_s=60)
     assert len(samples) > 0.3 * 16_000
@@ -26,9 +28,11 @@ def test_text_may_come_from_the_input(voice: RunVoice, tmp_path: Path) -> None:
     assert int.from_bytes(data[40:44], "little") == len(data) - 44
 
 
-def test_an_unknown_voice_is_told_with_the_known_ones(voice: RunVoice, tmp_path: Path) -> None:
+def test_an_unknown_voice_is_told_with_the_known_ones(
+    voice: RunVoice, tts_url: str, tmp_path: Path
+) -> None:
     out = tmp_path / "out.wav"
-    done = voice("say", "hello", "-o", str(out), "--voice", "nobody")
+    done = voice("say", "hello", "-o", str(out), "--voice", "nobody", "--url", tts_url)
     assert done.returncode == 1
     assert "nobody" in done.stderr and "there are" in done.stderr
     assert not out.exists()

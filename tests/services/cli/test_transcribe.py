@@ -25,16 +25,16 @@ def test_the_text_is_printed_and_nothing_else(voice: RunVoice, recording: Path) 
     assert set(done.stdout.split()) == {"w4"}
 
 
-def test_several_files_are_told_apart(voice: RunVoice, recording: Path) -> None:
-    done = voice("transcribe", str(recording), str(recording), "--json")
+def test_several_files_are_told_apart(voice: RunVoice, asr_url: str, recording: Path) -> None:
+    done = voice("transcribe", str(recording), str(recording), "--json", "--url", asr_url)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["duration_ms"] for answer in answers] == [1000, 1000]
     assert answers[0]["segments"][0]["words"][0]["word"] == "w4"
 
 
-def test_subtitles(voice: RunVoice, recording: Path) -> None:
-    done = voice("transcribe", str(recording), "--vtt")
+def test_subtitles(voice: RunVoice, asr_url: str, recording: Path) -> None:
+    done = voice("transcribe", str(recording), "--vtt", "--url", asr_url)
     assert done.stdout.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.")
 
 
@@ -54,9 +54,9 @@ def test_failures_are_one_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_that_is_no_audio(voice: RunVoice, tmp_path: Path) -> None:
+def test_a_file_that_is_no_audio(voice: RunVoice, asr_url: str, tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear Sir or Madam")
-    done = voice("transcribe", str(path))
+    done = voice("transcribe", str(path), "--url", asr_url)
     assert done.returncode == 1
     assert "file" in done.stderr and "Traceback" not in done.stderr
