@@ -33,9 +33,10 @@ class AudioHistory:
         self._length = needed
 
     def slice(self, start: int, end: int) -> Floats:
-        """A copy of the samples [start, end); what was forgotten is left out."""
+        """A copy of the samples [start, end) that are held: not forgotten, and heard already."""
         first = max(0, start - self._start)
-        return self._samples[first : max(first, end - self._start)].copy()
+        last = min(self._length, end - self._start)
+        return self._samples[first : max(first, last)].copy()
 
     def forget(self, before: int) -> None:
         """Drop samples before `before`; moves memory only when a lot is freed."""
