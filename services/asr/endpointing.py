@@ -90,14 +90,20 @@ class Endpointer:
 
     def begin_turn(self) -> None:
         self.in_turn = True
+        self.resume()
+
+    def resume(self) -> None:
+        """What is heard is speech."""
         self.paused = False
         self.silent_run = 0
+        self._marks = []
 
     def end_turn(self) -> None:
+        """The turn is over; a sound after its last pause may become the next one."""
+        if not self.paused:
+            self.voiced_run = 0
         self.in_turn = False
-        self.paused = False
-        self.voiced_run = 0
-        self.silent_run = 0
+        self.resume()
 
     def _feed_idle(self) -> list[Event]:
         if self.voiced_run * self.options.frame_ms < self.options.start_ms:
@@ -112,8 +118,7 @@ class Endpointer:
         self.silent_run += 1  # until it is certain that this is speech
         if self.voiced_run * self.options.frame_ms < self.options.resume_ms:
             return self._silence_events()
-        self.paused = False
-        self.silent_run = 0
+        self.resume()
         return [Event.RESUMED]
 
     def _feed_silent(self) -> list[Event]:

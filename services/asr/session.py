@@ -39,6 +39,8 @@ _RATE_PER_MS = 16
 _TURN_MODEL_SAMPLES = 8 * 16_000
 _JITTER_S = 0.25
 """Audio that is so late is taken for silence."""
+_LONGEST_CHUNK_S = 1.0
+"""Audio of a client that sends so much at a time is late only after as much again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,9 @@ class Session:
         self._received_s = 0.0
         self._quiet_since: float | None = None
         """Wall clock up to which audio, or silence in its place, has been heard."""
+        self._heard_at = 0.0
+        self._due_at = 0.0
+        """Wall clock when the next audio should come from a client that sends in real time."""
         self._next_job = 0
         self._out: list[Command] = []
 
@@ -250,8 +255,8 @@ class Session:
             probabilities: [ceil(n / FRAME_SAMPLES)].
             received_s: duration of the client's audio that these samples came from.
         """
-        self._quiet_since = now
         self._received_s += received_s
+        self._expect_more(received_s, now)
         for index, probability in enumerate(probabilities):
             frame = samples[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES]
             self._hear_frame(frame, probability, now)
@@ -308,11 +313,9 @@ class Session:
 
         Call it only while no audio of this client waits to be heard.
         """
-        if self._turn is None or self._quiet_since is None:
+        if self._turn is None or self._quiet_since is None or now - self._due_at < _JITTER_S:
             return self._commands()
         frame_s = self._endpointer.options.frame_ms / 1000
-        if now - self._quiet_since < _JITTER_S + frame_s:
-            return self._commands()
         while self._turn is not None and now - self._quiet_since >= _JITTER_S + frame_s:
             self._quiet_since += frame_s
             for event in self._endpointer.feed(0.0):
@@ -334,6 +337,15 @@ class Session:
         self.start = message.model_copy(update={"language": language})
         self._endpointer.options = self.options.endpointing.overridden(message.turn)
 
+    def _expect_more(self, received_s: float, now: float) -> None:
+        """A chunk was recorded before it was sent: the next is due its length later.
+
+        Who is ahead of real time (a burst after a stall, a file) falls back to it by and by.
+        """
+        ahead = max(0.0, self._due_at - now - (now - self._heard_at) / 2)
+        self._due_at = now + min(ahead + received_s, _LONGEST_CHUNK_S)
+        self._heard_at = self._quiet_since = now
+
     def _hear_frame(self, frame: Floats, probability: float, now: float) -> None:
         self._history.append(frame)
         self._quietness.append(probability)
@@ -343,9 +355,7 @@ class Session:
         if turn is None:
             return
         if self._endpointer.silent_run == 0:
-            turn.voiced_at = now
-            turn.speech_end = self._history.end
-            self._speech_samples += len(frame)
+            self._note_voice(turn, self._history.end - len(frame), now)
         if self._history.end - turn.start >= self.options.segment_ms * _RATE_PER_MS:
             self._cut_endless(turn, now)
 
@@ -369,9 +379,14 @@ class Session:
         voiced = max(self._taken, end - voiced_frames * FRAME_SAMPLES)
         pre_roll = self._endpointer.options.pre_roll_ms * _RATE_PER_MS
         start = max(self._taken, self._history.start, voiced - pre_roll)
-        self._turn = _Turn(start, start, voiced, end, now, partial_end=voiced)
-        self._speech_samples += max(0, voiced_frames - 1) * FRAME_SAMPLES
+        self._turn = _Turn(start, start, voiced, voiced, now, partial_end=voiced)
+        self._note_voice(self._turn, voiced, now)
         self._send(SpeechStarted(start_ms=_ms(voiced)))
+
+    def _note_voice(self, turn: _Turn, since: int, now: float) -> None:
+        end = self._history.end
+        self._speech_samples += end - max(since, turn.speech_end)
+        turn.speech_end, turn.voiced_at = end, now
 
     def _speculate(self, turn: _Turn) -> None:
         """Begin the final at a pause, in case nothing more is said."""
@@ -394,13 +409,17 @@ class Session:
         if turn.pending_told:
             turn.pending_told = False
             self._send(TurnResumed())
-        job, turn.final_job = turn.final_job, None
-        if job is None:
-            return
-        if job.end - job.start >= self.options.commit_ms * _RATE_PER_MS:
+        end, job = self._history.end, turn.final_job
+        turn.final_job = None
+        # The pause counts: it would be part of the segment.
+        if job is not None and end - job.start >= self.options.commit_ms * _RATE_PER_MS:
             self._close_segment(turn, job, turn_end=False, now=now)
-        elif job.hypothesis is None:
+        elif job is not None and job.hypothesis is None:
             self._out.append(Cancel(job.job_id))
+        voiced = max(turn.start, end - self._endpointer.voiced_run * FRAME_SAMPLES)
+        if turn.speech_end <= turn.start:
+            turn.speech_start = voiced
+        self._note_voice(turn, voiced, now)
 
     # Partials.
 
@@ -464,7 +483,15 @@ class Session:
     ) -> None:
         job.hypothesis, job.cost = hypothesis, cost
         self._agree(turn, hypothesis, job.end)
-        if hypothesis.text and not turn.pending_told:
+        self._tell_pending()
+
+    def _tell_pending(self) -> None:
+        """Announce the final that will come if nothing more is said, but after those before it."""
+        turn = self._turn
+        if turn is None or turn.final_job is None or turn.pending_told or self._closed:
+            return
+        hypothesis = turn.final_job.hypothesis
+        if hypothesis is not None and hypothesis.text:
             turn.pending_told = True
             self._send(TurnPending(text=hypothesis.text))
 
@@ -473,48 +500,62 @@ class Session:
         self._adopt_last_sound(now)
         if self._turn is not None:
             self._close_turn(now)
-        elif not self._closed:
-            end = _ms(self._history.end)
-            self._send(_final(Hypothesis(text=""), end, end, turn_end=True, timings=_NO_TIMINGS))
+        else:
+            self._answer_silence(now)
+
+    def _answer_silence(self, now: float) -> None:
+        """An empty final, in its turn behind those that are still being decoded."""
+        end = self._history.end
+        job = self._empty_final(end)
+        self._closed.append(_ClosedSegment(job, end, end, True, now, 0.0, 0.0))
+        self._emit_finals(now)
 
     def _adopt_last_sound(self, now: float) -> None:
-        """Voice too short to have started a turn is one when the client says that it is over."""
-        if self._turn is None and self._endpointer.voiced_run > 0:
-            voiced_frames = self._endpointer.voiced_run
+        """A sound too short to start or resume a turn counts when the client says it is over."""
+        voiced_frames, turn = self._endpointer.voiced_run, self._turn
+        if voiced_frames == 0:
+            return
+        if turn is None:
             self._endpointer.begin_turn()
             self._begin_turn(voiced_frames, now)
+        elif self._endpointer.paused:
+            self._endpointer.resume()
+            self._resume(turn, now)
 
     def _close_turn(self, now: float) -> None:
         turn = self._turn
         assert turn is not None
-        job = turn.final_job
-        if job is None or self._endpointer.voiced_run > 0:
-            if job is not None and job.hypothesis is None:
-                self._out.append(Cancel(job.job_id))
-            job = self._last_final(turn)
         self._drop_judge(turn)
-        self._close_segment(turn, job, turn_end=True, now=now)
+        self._close_segment(turn, turn.final_job or self._last_final(turn), turn_end=True, now=now)
         self._turn = None
         self._endpointer.end_turn()
 
     def _last_final(self, turn: _Turn) -> _FinalJob:
-        end = self._history.end
         if turn.speech_end > turn.start:
-            return self._begin_final(turn, end, speculative=False)
-        # Nothing was said since the last cut: no model is needed to know that.
-        return _FinalJob(self._job(), turn.start, end, False, Hypothesis(text=""))
+            return self._begin_final(turn, self._history.end, speculative=False)
+        return self._empty_final(turn.start)
+
+    def _empty_final(self, at: int) -> _FinalJob:
+        """Nothing was said since the last one: no model is needed to know that."""
+        nothing = Hypothesis(text="")
+        return _FinalJob(self._job(), at, at, False, nothing, JobCost(batch_size=0))
 
     def _cut_endless(self, turn: _Turn, now: float) -> None:
         """Close a segment at its length limit, where it is quietest and nothing is promised yet."""
-        job = turn.final_job
-        if job is None:
-            job = self._begin_final(turn, self._quietest_cut(turn), speculative=False)
-        turn.final_job = None
+        if turn.final_job is not None:
+            return  # a pause, before which the segment ends if the speaker goes on
+        if turn.speech_end <= turn.start:
+            pre_roll = self._endpointer.options.pre_roll_ms * _RATE_PER_MS
+            # Nothing but silence since the last cut: it needs no final.
+            turn.start = self._taken = max(turn.start, self._history.end - pre_roll)
+            return
+        job = self._begin_final(turn, self._quietest_cut(turn), speculative=False)
         self._close_segment(turn, job, turn_end=False, now=now)
 
     def _quietest_cut(self, turn: _Turn) -> int:
         end = self._history.end
-        frames = min(len(self._quietness), (end - turn.agreement.stable_end) // FRAME_SAMPLES)
+        free = end - max(turn.start, turn.agreement.stable_end)
+        frames = min(len(self._quietness), free // FRAME_SAMPLES)
         if frames < 2:
             return end
         recent = list(self._quietness)[-frames:]
@@ -538,6 +579,7 @@ class Session:
         self._taken = job.end
         turn.start = turn.speech_start = turn.partial_end = job.end
         turn.agreement = Agreement()
+        turn.final_job = None
         self._emit_finals(now)
 
     def _take_final(self, job_id: int, hypothesis: Hypothesis, cost: JobCost, now: float) -> None:
@@ -549,22 +591,20 @@ class Session:
     def _emit_finals(self, now: float) -> None:
         while self._closed and (hypothesis := self._closed[0].job.hypothesis) is not None:
             closed = self._closed.popleft()
-            cost = closed.job.cost
-            timings = Timings(
-                vad_wait_ms=round(closed.vad_wait_ms),
-                queue_ms=round(cost.queue_ms),
-                batch_size=cost.batch_size,
-                decode_ms=round(cost.run_ms),
-                turn_model_ms=round(closed.turn_model_ms),
-                total_ms=round((now - closed.voiced_at) * 1000),
-                speculative=closed.job.speculative,
-            )
-            start, end = _ms(closed.start), _ms(closed.end)
             words = _words(hypothesis, closed.job.start) if self.start.word_timestamps else None
-            final = _final(
-                hypothesis, start, end, turn_end=closed.turn_end, timings=timings, words=words
+            final = Final(
+                text=hypothesis.text,
+                start_ms=_ms(closed.start),
+                end_ms=_ms(closed.end),
+                turn_end=closed.turn_end,
+                language=hypothesis.language,
+                confidence=hypothesis.confidence,
+                words=words,
+                suppressed=hypothesis.suppressed,
+                timings=_timings(closed, now),
             )
             self._send(final)
+        self._tell_pending()
         self._end_if_done()
 
     # Odds and ends.
@@ -631,36 +671,16 @@ def known_language(asked: str, languages: Sequence[str]) -> str:
     return language
 
 
-_NO_TIMINGS = Timings(
-    vad_wait_ms=0,
-    queue_ms=0,
-    batch_size=0,
-    decode_ms=0,
-    turn_model_ms=0,
-    total_ms=0,
-    speculative=False,
-)
-
-
-def _final(
-    hypothesis: Hypothesis,
-    start_ms: int,
-    end_ms: int,
-    *,
-    turn_end: bool,
-    timings: Timings,
-    words: tuple[Word, ...] | None = None,
-) -> Final:
-    return Final(
-        text=hypothesis.text,
-        start_ms=start_ms,
-        end_ms=end_ms,
-        turn_end=turn_end,
-        language=hypothesis.language,
-        confidence=hypothesis.confidence,
-        words=words,
-        suppressed=hypothesis.suppressed,
-        timings=timings,
+def _timings(closed: _ClosedSegment, now: float) -> Timings:
+    cost = closed.job.cost
+    return Timings(
+        vad_wait_ms=round(closed.vad_wait_ms),
+        queue_ms=round(cost.queue_ms),
+        batch_size=cost.batch_size,
+        decode_ms=round(cost.run_ms),
+        turn_model_ms=round(closed.turn_model_ms),
+        total_ms=round((now - closed.voiced_at) * 1000),
+        speculative=closed.job.speculative,
     )
 
 
