@@ -180,6 +180,8 @@ class Session:
         self._closed: deque[_ClosedSegment] = deque()
         self._taken = 0
         """Sample up to which audio belongs to a closed segment."""
+        self._voice_start = 0
+        """First sample of the latest frames that are voiced in a row."""
         self._speech_samples = 0
         self._received_s = 0.0
         self._quiet_since: float | None = None
@@ -349,7 +351,10 @@ class Session:
     def _hear_frame(self, frame: Floats, probability: float, now: float) -> None:
         self._history.append(frame)
         self._quietness.append(probability)
-        for event in self._endpointer.feed(probability):
+        events = self._endpointer.feed(probability)
+        if self._endpointer.voiced_run == 1:
+            self._voice_start = self._history.end - len(frame)
+        for event in events:
             self._on_event(event, now)
         turn = self._turn
         if turn is None:
@@ -362,7 +367,7 @@ class Session:
     def _on_event(self, event: Event, now: float) -> None:
         turn = self._turn
         if event is Event.STARTED:
-            self._begin_turn(self._endpointer.voiced_run, now)
+            self._begin_turn(now)
         elif turn is None:
             return  # an earlier event of the same frame ended the turn
         elif event is Event.PAUSED:
@@ -374,9 +379,8 @@ class Session:
         else:
             self._close_turn(now)
 
-    def _begin_turn(self, voiced_frames: int, now: float) -> None:
-        end = self._history.end
-        voiced = max(self._taken, end - voiced_frames * FRAME_SAMPLES)
+    def _begin_turn(self, now: float) -> None:
+        voiced = max(self._taken, self._voice_start)
         pre_roll = self._endpointer.options.pre_roll_ms * _RATE_PER_MS
         start = max(self._taken, self._history.start, voiced - pre_roll)
         self._turn = _Turn(start, start, voiced, voiced, now, partial_end=voiced)
@@ -416,7 +420,7 @@ class Session:
             self._close_segment(turn, job, turn_end=False, now=now)
         elif job is not None and job.hypothesis is None:
             self._out.append(Cancel(job.job_id))
-        voiced = max(turn.start, end - self._endpointer.voiced_run * FRAME_SAMPLES)
+        voiced = max(turn.start, self._voice_start)
         if turn.speech_end <= turn.start:
             turn.speech_start = voiced
         self._note_voice(turn, voiced, now)
@@ -512,12 +516,12 @@ class Session:
 
     def _adopt_last_sound(self, now: float) -> None:
         """A sound too short to start or resume a turn counts when the client says it is over."""
-        voiced_frames, turn = self._endpointer.voiced_run, self._turn
-        if voiced_frames == 0:
+        turn = self._turn
+        if self._endpointer.voiced_run == 0:
             return
         if turn is None:
             self._endpointer.begin_turn()
-            self._begin_turn(voiced_frames, now)
+            self._begin_turn(now)
         elif self._endpointer.paused:
             self._endpointer.resume()
             self._resume(turn, now)

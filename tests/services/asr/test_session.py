@@ -307,6 +307,15 @@ def test_nothing_is_dropped_when_there_is_no_whole_millisecond() -> None:
     assert call.all(Stopped)[0].dropped_ms == 0
 
 
+def test_the_part_of_a_frame_before_stop_is_no_earlier_than_the_flush_before_it() -> None:
+    call = Rehearsal()
+    call.silence(32)
+    call.flush()
+    call.speak(2)
+    call.stop()
+    assert [(final.start_ms, final.end_ms) for final in call.finals] == [(32, 32), (32, 34)]
+
+
 # Endless speech.
 
 
