@@ -12,8 +12,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
 from services.asr.config import UploadConfig
+from services.asr.languages import known_language
 from services.asr.service import AsrService
-from services.asr.session import known_language
 from services.asr.transcript import Transcript
 from services.asr.transcription import Wishes, transcribe
 from services.shared.media.decode import AudioTooLong, UnreadableAudio, decode_audio

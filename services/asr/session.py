@@ -11,31 +11,30 @@ more is said.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from services.asr.agreement import Agreement
+from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Send
 from services.asr.endpointing import Endpointer, EndpointingOptions, Event
 from services.asr.engines.base import DecodeRequest, Hypothesis
 from services.asr.history import AudioHistory
+from services.asr.languages import known_language
 from services.asr.messages import (
     ClientMessage,
-    Final,
     Flush,
     Partial,
     SpeechStarted,
     Start,
     Stop,
     Stopped,
-    Timings,
     TurnMode,
     TurnPending,
     TurnResumed,
-    Word,
 )
+from services.asr.turns import SAMPLES_PER_MS, ClosedSegment, FinalJob, Turn, final_of, ms_of
 from services.asr.vad.base import FRAME_SAMPLES, Floats
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 
-_RATE_PER_MS = 16
 _TURN_MODEL_SAMPLES = 8 * 16_000
 _JITTER_S = 0.25
 """Audio that is so late is taken for silence."""
@@ -67,101 +66,6 @@ class SessionOptions:
     """Finals being decoded before no more audio is taken from the client."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this message to the client."""
-
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Decode:
-    """Recognise; answer with :meth:`Session.decoded`."""
-
-    job_id: int
-    request: DecodeRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Ask the turn model about this audio; answer with :meth:`Session.judged`."""
-
-    job_id: int
-    audio: Floats = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """The answer of this job is no longer wanted."""
-
-    job_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """All is said: close the connection normally."""
-
-
-Command = Send | Decode | Judge | Cancel | End
-
-
-@dataclass(frozen=True, slots=True)
-class JobCost:
-    """What a job cost, for the final's timings."""
-
-    queue_ms: float = 0.0
-    run_ms: float = 0.0
-    batch_size: int = 1
-
-
-@dataclass(slots=True)
-class _FinalJob:
-    """The decode of one segment, begun early or at its end."""
-
-    job_id: int
-    start: int
-    end: int
-    speculative: bool
-    hypothesis: Hypothesis | None = None
-    cost: JobCost = JobCost()
-
-
-@dataclass(slots=True)
-class _ClosedSegment:
-    """A segment that awaits its final; finals leave in order."""
-
-    job: _FinalJob
-    start: int
-    end: int
-    turn_end: bool
-    voiced_at: float
-    vad_wait_ms: float
-    turn_model_ms: float
-
-
-@dataclass(slots=True)
-class _Turn:
-    """What is being said now."""
-
-    began: int
-    """First sample of the turn, pre-roll included."""
-    start: int
-    """First sample of the current segment: `began`, or where the segment before it was cut."""
-    speech_start: int
-    """First voiced sample of the current segment."""
-    speech_end: int
-    """One past the last voiced sample."""
-    voiced_at: float
-    """Wall clock when the last voiced frame was heard."""
-    agreement: Agreement = field(default_factory=Agreement)
-    partial_job: int | None = None
-    partial_end: int = 0
-    final_job: _FinalJob | None = None
-    judge_job: int | None = None
-    turn_model_ms: float = 0.0
-    pending_told: bool = False
-
-
 class Session:
     """The state machine. Not thread-safe; one owner calls it."""
 
@@ -176,8 +80,8 @@ class Session:
         self._quietness: deque[float] = deque(
             maxlen=options.search_ms // options.endpointing.frame_ms
         )
-        self._turn: _Turn | None = None
-        self._closed: deque[_ClosedSegment] = deque()
+        self._turn: Turn | None = None
+        self._closed: deque[ClosedSegment] = deque()
         self._taken = 0
         """Sample up to which audio belongs to a closed segment."""
         self._voice_start = 0
@@ -361,7 +265,7 @@ class Session:
             return
         if self._endpointer.silent_run == 0:
             self._note_voice(turn, self._history.end - len(frame), now)
-        if self._history.end - turn.start >= self.options.segment_ms * _RATE_PER_MS:
+        if self._history.end - turn.start >= self.options.segment_ms * SAMPLES_PER_MS:
             self._cut_endless(turn, now)
 
     def _on_event(self, event: Event, now: float) -> None:
@@ -381,25 +285,25 @@ class Session:
 
     def _begin_turn(self, now: float) -> None:
         voiced = max(self._taken, self._voice_start)
-        pre_roll = self._endpointer.options.pre_roll_ms * _RATE_PER_MS
+        pre_roll = self._endpointer.options.pre_roll_ms * SAMPLES_PER_MS
         start = max(self._taken, self._history.start, voiced - pre_roll)
-        self._turn = _Turn(start, start, voiced, voiced, now, partial_end=voiced)
+        self._turn = Turn(start, start, voiced, voiced, now, partial_end=voiced)
         self._note_voice(self._turn, voiced, now)
-        self._send(SpeechStarted(start_ms=_ms(voiced)))
+        self._send(SpeechStarted(start_ms=ms_of(voiced)))
 
-    def _note_voice(self, turn: _Turn, since: int, now: float) -> None:
+    def _note_voice(self, turn: Turn, since: int, now: float) -> None:
         end = self._history.end
         self._speech_samples += end - max(since, turn.speech_end)
         turn.speech_end, turn.voiced_at = end, now
 
-    def _speculate(self, turn: _Turn) -> None:
+    def _speculate(self, turn: Turn) -> None:
         """Begin the final at a pause, in case nothing more is said."""
         if self._endpointer.options.mode is TurnMode.MANUAL:
             return
         self._drop_partial(turn)
         turn.final_job = self._begin_final(turn, self._history.end, speculative=True)
 
-    def _ask_turn_model(self, turn: _Turn) -> None:
+    def _ask_turn_model(self, turn: Turn) -> None:
         if turn.judge_job is not None:
             return
         end = self._history.end
@@ -408,7 +312,7 @@ class Session:
         audio = self._history.slice(max(turn.began, end - _TURN_MODEL_SAMPLES), end)
         self._out.append(Judge(turn.judge_job, audio))
 
-    def _resume(self, turn: _Turn, now: float) -> None:
+    def _resume(self, turn: Turn, now: float) -> None:
         self._drop_judge(turn)
         if turn.pending_told:
             turn.pending_told = False
@@ -416,7 +320,7 @@ class Session:
         end, job = self._history.end, turn.final_job
         turn.final_job = None
         # The pause counts: it would be part of the segment.
-        if job is not None and end - job.start >= self.options.commit_ms * _RATE_PER_MS:
+        if job is not None and end - job.start >= self.options.commit_ms * SAMPLES_PER_MS:
             self._close_segment(turn, job, turn_end=False, now=now)
         elif job is not None and job.hypothesis is None:
             self._out.append(Cancel(job.job_id))
@@ -435,8 +339,8 @@ class Session:
         if self._closed or turn.final_job is not None or turn.speech_end <= turn.partial_end:
             return
         end = self._history.end
-        fresh_ms = _ms(end - turn.partial_end)
-        spoken_ms = _ms(end - turn.speech_start)
+        fresh_ms = ms_of(end - turn.partial_end)
+        spoken_ms = ms_of(end - turn.speech_start)
         enough = fresh_ms >= self.options.partial_every_ms or self._endpointer.paused
         if not enough or spoken_ms < self.options.partial_after_ms:
             return
@@ -444,7 +348,7 @@ class Session:
         turn.partial_end = end
         self._out.append(Decode(turn.partial_job, self._request(turn, end, final=False)))
 
-    def _take_partial(self, turn: _Turn, hypothesis: Hypothesis) -> None:
+    def _take_partial(self, turn: Turn, hypothesis: Hypothesis) -> None:
         before = (turn.agreement.text, turn.agreement.stable)
         self._agree(turn, hypothesis, turn.partial_end)
         after = (turn.agreement.text, turn.agreement.stable)
@@ -454,36 +358,36 @@ class Session:
             Partial(
                 text=turn.agreement.text,
                 stable_text=turn.agreement.stable,
-                start_ms=_ms(turn.speech_start),
-                end_ms=_ms(turn.partial_end),
+                start_ms=ms_of(turn.speech_start),
+                end_ms=ms_of(turn.partial_end),
             )
         )
 
-    def _agree(self, turn: _Turn, hypothesis: Hypothesis, end: int) -> None:
+    def _agree(self, turn: Turn, hypothesis: Hypothesis, end: int) -> None:
         """Compare with the hypothesis before; very short or unsure ones promise nothing."""
-        settled = _ms(end - turn.speech_start) >= self.options.settle_ms
+        settled = ms_of(end - turn.speech_start) >= self.options.settle_ms
         sure = hypothesis.confidence is None or hypothesis.confidence >= self.options.trust
         turn.agreement.update(hypothesis.text, end, trusted=settled and sure)
 
-    def _drop_partial(self, turn: _Turn) -> None:
+    def _drop_partial(self, turn: Turn) -> None:
         if turn.partial_job is not None:
             self._out.append(Cancel(turn.partial_job))
             turn.partial_job = None
 
-    def _drop_judge(self, turn: _Turn) -> None:
+    def _drop_judge(self, turn: Turn) -> None:
         if turn.judge_job is not None:
             self._out.append(Cancel(turn.judge_job))
             turn.judge_job = None
 
     # Finals.
 
-    def _begin_final(self, turn: _Turn, end: int, *, speculative: bool) -> _FinalJob:
-        job = _FinalJob(self._job(), turn.start, end, speculative)
+    def _begin_final(self, turn: Turn, end: int, *, speculative: bool) -> FinalJob:
+        job = FinalJob(self._job(), turn.start, end, speculative)
         self._out.append(Decode(job.job_id, self._request(turn, end, final=True)))
         return job
 
     def _take_speculation(
-        self, turn: _Turn, job: _FinalJob, hypothesis: Hypothesis, cost: JobCost
+        self, turn: Turn, job: FinalJob, hypothesis: Hypothesis, cost: JobCost
     ) -> None:
         job.hypothesis, job.cost = hypothesis, cost
         self._agree(turn, hypothesis, job.end)
@@ -511,7 +415,7 @@ class Session:
         """An empty final, in its turn behind those that are still being decoded."""
         end = self._history.end
         job = self._empty_final(end)
-        self._closed.append(_ClosedSegment(job, end, end, True, now, 0.0, 0.0))
+        self._closed.append(ClosedSegment(job, end, end, True, now, 0.0, 0.0))
         self._emit_finals(now)
 
     def _adopt_last_sound(self, now: float) -> None:
@@ -534,29 +438,29 @@ class Session:
         self._turn = None
         self._endpointer.end_turn()
 
-    def _last_final(self, turn: _Turn) -> _FinalJob:
+    def _last_final(self, turn: Turn) -> FinalJob:
         if turn.speech_end > turn.start:
             return self._begin_final(turn, self._history.end, speculative=False)
         return self._empty_final(turn.start)
 
-    def _empty_final(self, at: int) -> _FinalJob:
+    def _empty_final(self, at: int) -> FinalJob:
         """Nothing was said since the last one: no model is needed to know that."""
         nothing = Hypothesis(text="")
-        return _FinalJob(self._job(), at, at, False, nothing, JobCost(batch_size=0))
+        return FinalJob(self._job(), at, at, False, nothing, JobCost(batch_size=0))
 
-    def _cut_endless(self, turn: _Turn, now: float) -> None:
+    def _cut_endless(self, turn: Turn, now: float) -> None:
         """Close a segment at its length limit, where it is quietest and nothing is promised yet."""
         if turn.final_job is not None:
             return  # a pause, before which the segment ends if the speaker goes on
         if turn.speech_end <= turn.start:
-            pre_roll = self._endpointer.options.pre_roll_ms * _RATE_PER_MS
+            pre_roll = self._endpointer.options.pre_roll_ms * SAMPLES_PER_MS
             # Nothing but silence since the last cut: it needs no final.
             turn.start = self._taken = max(turn.start, self._history.end - pre_roll)
             return
         job = self._begin_final(turn, self._quietest_cut(turn), speculative=False)
         self._close_segment(turn, job, turn_end=False, now=now)
 
-    def _quietest_cut(self, turn: _Turn) -> int:
+    def _quietest_cut(self, turn: Turn) -> int:
         end = self._history.end
         free = end - max(turn.start, turn.agreement.stable_end)
         frames = min(len(self._quietness), free // FRAME_SAMPLES)
@@ -566,11 +470,11 @@ class Session:
         quietest = min(range(frames - 1), key=lambda index: recent[index])
         return end - (frames - 1 - quietest) * FRAME_SAMPLES
 
-    def _close_segment(self, turn: _Turn, job: _FinalJob, *, turn_end: bool, now: float) -> None:
+    def _close_segment(self, turn: Turn, job: FinalJob, *, turn_end: bool, now: float) -> None:
         self._drop_partial(turn)
         speech_end = min(max(turn.speech_end, job.start), job.end)
         self._closed.append(
-            _ClosedSegment(
+            ClosedSegment(
                 job=job,
                 start=min(turn.speech_start, speech_end),
                 end=speech_end,
@@ -593,27 +497,16 @@ class Session:
         self._emit_finals(now)
 
     def _emit_finals(self, now: float) -> None:
-        while self._closed and (hypothesis := self._closed[0].job.hypothesis) is not None:
+        words = self.start.word_timestamps
+        while self._closed and self._closed[0].job.hypothesis is not None:
             closed = self._closed.popleft()
-            words = _words(hypothesis, closed.job.start) if self.start.word_timestamps else None
-            final = Final(
-                text=hypothesis.text,
-                start_ms=_ms(closed.start),
-                end_ms=_ms(closed.end),
-                turn_end=closed.turn_end,
-                language=hypothesis.language,
-                confidence=hypothesis.confidence,
-                words=words,
-                suppressed=hypothesis.suppressed,
-                timings=_timings(closed, now),
-            )
-            self._send(final)
+            self._send(final_of(closed, word_timestamps=words, now=now))
         self._tell_pending()
         self._end_if_done()
 
     # Odds and ends.
 
-    def _request(self, turn: _Turn, end: int, *, final: bool) -> DecodeRequest:
+    def _request(self, turn: Turn, end: int, *, final: bool) -> DecodeRequest:
         return DecodeRequest(
             audio=self._history.slice(turn.start, end),
             final=final,
@@ -628,21 +521,21 @@ class Session:
         if not self._stopping or self._ended or self._turn is not None or self._closed:
             return
         self._ended = True
-        received = round(self._received_s * 1000 * _RATE_PER_MS)
+        received = round(self._received_s * 1000 * SAMPLES_PER_MS)
         missing = received - self._history.end
         self._send(
             Stopped(
-                received_ms=_ms(received),
-                speech_ms=_ms(self._speech_samples),
+                received_ms=ms_of(received),
+                speech_ms=ms_of(self._speech_samples),
                 # Resampling rounds to whole samples, once for each flush.
-                dropped_ms=_ms(max(0, missing)),
+                dropped_ms=ms_of(max(0, missing)),
             )
         )
         self._out.append(End())
 
     def _forget(self) -> None:
         end = self._history.end
-        pre_roll = self._endpointer.options.pre_roll_ms * _RATE_PER_MS
+        pre_roll = self._endpointer.options.pre_roll_ms * SAMPLES_PER_MS
         needed = end - pre_roll - 32 * FRAME_SAMPLES
         if self._turn is not None:
             needed = min(needed, self._turn.start, end - _TURN_MODEL_SAMPLES)
@@ -658,48 +551,3 @@ class Session:
     def _commands(self) -> list[Command]:
         commands, self._out = self._out, []
         return commands
-
-
-def known_language(asked: str, languages: Sequence[str]) -> str:
-    """The model's code for a language tag: "en-US" is "en".
-
-    Raises:
-        ProtocolError: `unsupported_language`, with those that the model has.
-    """
-    language = asked.lower().split("-")[0]
-    if language not in languages:
-        raise ProtocolError(
-            ErrorCode.UNSUPPORTED_LANGUAGE,
-            f'language "{asked:.20}" is not among those of this model: {", ".join(languages)}',
-        )
-    return language
-
-
-def _timings(closed: _ClosedSegment, now: float) -> Timings:
-    cost = closed.job.cost
-    return Timings(
-        vad_wait_ms=round(closed.vad_wait_ms),
-        queue_ms=round(cost.queue_ms),
-        batch_size=cost.batch_size,
-        decode_ms=round(cost.run_ms),
-        turn_model_ms=round(closed.turn_model_ms),
-        total_ms=round((now - closed.voiced_at) * 1000),
-        speculative=closed.job.speculative,
-    )
-
-
-def _words(hypothesis: Hypothesis, start: int) -> tuple[Word, ...]:
-    offset = _ms(start)
-    return tuple(
-        Word(
-            word=word.word,
-            start_ms=offset + word.start_ms,
-            end_ms=offset + word.end_ms,
-            confidence=round(word.confidence, 3),
-        )
-        for word in hypothesis.words
-    )
-
-
-def _ms(samples: int) -> int:
-    return samples // _RATE_PER_MS

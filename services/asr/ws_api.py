@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 from fastapi import APIRouter, WebSocket
 
+from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Send
 from services.asr.engines.base import Hypothesis
 from services.asr.listening import Ear, Heard, Hearing, check_audio
 from services.asr.messages import (
@@ -20,7 +21,7 @@ from services.asr.messages import (
     client_codec,
 )
 from services.asr.service import AsrService
-from services.asr.session import Cancel, Command, Decode, End, JobCost, Judge, Send, Session
+from services.asr.session import Session
 from services.shared.protocol.base import PROTOCOL_VERSION, ErrorCode, Message, ProtocolError
 from services.shared.runtime.connection import Connection, SessionEnded, admitted, converse
 from services.shared.runtime.inbox import Inbox

@@ -13,19 +13,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Send
 from services.asr.engines.base import Hypothesis
 from services.asr.messages import ClientMessage, Final, Flush, SpeechStarted, Start, Stop
-from services.asr.session import (
-    Cancel,
-    Command,
-    Decode,
-    End,
-    JobCost,
-    Judge,
-    Send,
-    Session,
-    SessionOptions,
-)
+from services.asr.session import Session, SessionOptions
 from services.asr.vad.base import FRAME_SAMPLES, Floats
 from services.shared.protocol.base import Message
 

@@ -1,0 +1,54 @@
+"""What an ASR session asks its caller to do, and what doing it cost. To be carried out in order."""
+
+from dataclasses import dataclass, field
+
+from services.asr.engines.base import DecodeRequest
+from services.asr.vad.base import Floats
+from services.shared.protocol.base import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this message to the client."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Recognise; answer with :meth:`.Session.decoded`."""
+
+    job_id: int
+    request: DecodeRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Ask the turn model about this audio; answer with :meth:`.Session.judged`."""
+
+    job_id: int
+    audio: Floats = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The answer of this job is no longer wanted."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """All is said: close the connection normally."""
+
+
+Command = Send | Decode | Judge | Cancel | End
+
+
+@dataclass(frozen=True, slots=True)
+class JobCost:
+    """What a job cost, for the final's timings."""
+
+    queue_ms: float = 0.0
+    run_ms: float = 0.0
+    batch_size: int = 1
