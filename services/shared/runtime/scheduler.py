@@ -64,6 +64,11 @@ class _Job(Generic[P, R]):
     sequence: int
     future: "asyncio.Future[Completed[R]]"
     enqueued_at: float = field(default_factory=time.monotonic)
+    key: Hashable = None
+    cost: float = 0.0
+    measured: bool = False
+    fault: Exception | None = None
+    """Why its key or cost is not known."""
 
     @property
     def order(self) -> tuple[int, float, int]:
@@ -143,10 +148,18 @@ class Scheduler(Generic[P, R]):
                 self._metrics.refused()
                 raise QueueFull(f"{self.name} has {len(self._pending)} jobs waiting")
             when = time.monotonic() if deadline is None else deadline
-            self._pending.append(_Job(payload, priority, when, next(self._sequence), future))
+            job = _Job(payload, priority, when, next(self._sequence), future)
+            self._pending.append(job)
             self._metrics.waiting(len(self._pending))
             self._condition.notify()
+        future.add_done_callback(lambda done: self._withdraw(job) if done.cancelled() else None)
         return future
+
+    def _withdraw(self, job: _Job[P, R]) -> None:
+        """Forget a cancelled job now: its audio is large, and its place is wanted."""
+        with self._condition, contextlib.suppress(ValueError):
+            self._pending.remove(job)
+            self._metrics.waiting(len(self._pending))
 
     async def close(self, timeout: float = 10.0) -> bool:
         """Refuse new work, fail what waits, let the running batch finish.
@@ -181,44 +194,60 @@ class Scheduler(Generic[P, R]):
 
     def _take(self) -> list[_Job[P, R]] | None:
         """Wait for work and take the most urgent job with others that may share its batch."""
-        with self._condition:
-            while True:
+        while (fresh := self._wait()) is not None:
+            for job in fresh:  # without the lock: the event loop must not wait for a tokenizer
+                self._measure(job)
+            with self._condition:
                 self._pending = [job for job in self._pending if not job.future.cancelled()]
-                if self._pending:
-                    break
+                ready = sorted(
+                    (job for job in self._pending if job.measured), key=lambda job: job.order
+                )
+                batch = self._choose(ready)
+                chosen = set(map(id, batch))
+                self._pending = [job for job in self._pending if id(job) not in chosen]
+                self._metrics.waiting(len(self._pending))
+            if batch:
+                return batch
+        return None
+
+    def _wait(self) -> list[_Job[P, R]] | None:
+        """Wait for work; gives the jobs that have not been measured, None when closed."""
+        with self._condition:
+            while not self._pending:
                 if self._closed:
                     return None
                 self._condition.wait()
-            self._pending.sort(key=lambda job: job.order)
-            batch = self._choose()
-            chosen = set(map(id, batch))
-            self._pending = [job for job in self._pending if id(job) not in chosen]
-            self._metrics.waiting(len(self._pending))
-            return batch
+            return [job for job in self._pending if not job.measured]
 
-    def _choose(self) -> list[_Job[P, R]]:
-        lead = self._pending[0]
-        batch = [lead]
-        key = self._batch_key(lead.payload)
-        cost = self._batch_cost(lead.payload)
-        for job in self._pending[1:]:
+    def _measure(self, job: _Job[P, R]) -> None:
+        try:
+            job.key = self._batch_key(job.payload)
+            job.cost = self._batch_cost(job.payload)
+        except Exception as error:  # noqa: BLE001 - a payload that cannot be measured fails alone
+            job.key, job.fault = object(), error
+        job.measured = True
+
+    def _choose(self, ready: list[_Job[P, R]]) -> list[_Job[P, R]]:
+        batch, cost = ready[:1], sum(job.cost for job in ready[:1])
+        for job in ready[1:]:
             if len(batch) >= self._max_batch or cost >= self._max_cost:
                 break
-            extra = self._batch_cost(job.payload)
-            if self._batch_key(job.payload) == key and cost + extra <= self._max_cost:
+            if job.key == batch[0].key and cost + job.cost <= self._max_cost:
                 batch.append(job)
-                cost += extra
+                cost += job.cost
         return batch
 
     def _run_batch(self, batch: list[_Job[P, R]]) -> Sequence[R | Exception]:
+        if batch[0].fault is not None:
+            return [batch[0].fault]
         try:
             results = self._run([job.payload for job in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"{self.name} gave {len(results)} results for {len(batch)} jobs")
             return results
-        except Exception as error:  # noqa: BLE001 - whatever a model raises must reach its caller only
+        except BaseException as error:  # noqa: BLE001 - whatever a model raises must reach its caller only
             if len(batch) == 1:
-                return [error]
+                return [_deliverable(error)]
             log.warning("batch failed; running its items alone", model=self.name, error=repr(error))
             return [self._run_batch([job])[0] for job in batch]
 
@@ -226,23 +255,34 @@ class Scheduler(Generic[P, R]):
         self, batch: list[_Job[P, R]], results: Sequence[R | Exception], started: float
     ) -> None:
         run_ms = (time.monotonic() - started) * 1000
-        answers: list[tuple[asyncio.Future[Completed[R]], Completed[R] | Exception]] = []
+        answers: dict[asyncio.AbstractEventLoop, list[_Answer[R]]] = {}
         for job, result in zip(batch, results, strict=True):
             queue_ms = (started - job.enqueued_at) * 1000
             self._metrics.ran(job.priority.name.lower(), queue_ms, run_ms, len(batch))
+            answer: Completed[R] | Exception
             if isinstance(result, Exception):
                 self._metrics.failed()
-                answers.append((job.future, result))
+                answer = _deliverable(result)
             else:
-                answers.append((job.future, Completed(result, queue_ms, run_ms, len(batch))))
-        # A loop that is gone has nobody left to answer.
-        with contextlib.suppress(RuntimeError):
-            batch[0].future.get_loop().call_soon_threadsafe(_resolve, answers)
+                answer = Completed(result, queue_ms, run_ms, len(batch))
+            answers.setdefault(job.future.get_loop(), []).append((job.future, answer))
+        for loop, of_loop in answers.items():
+            # A loop that is gone has nobody left to answer.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_resolve, of_loop)
 
 
-def _resolve(
-    answers: "list[tuple[asyncio.Future[Completed[R]], Completed[R] | Exception]]",
-) -> None:
+_Answer = tuple["asyncio.Future[Completed[R]]", Completed[R] | Exception]
+
+
+def _deliverable(error: BaseException) -> Exception:
+    """What a future can carry: neither an interpreter's exit nor the end of an iteration."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"the model raised {error!r}")
+
+
+def _resolve(answers: "list[_Answer[R]]") -> None:
     for future, answer in answers:
         if future.done():
             continue

@@ -1,0 +1,341 @@
+"""The owner of a model: order, batches, faults, cancellation, the end."""
+
+import asyncio
+import gc
+import random
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.shared.runtime.scheduler import (
+    Completed,
+    Priority,
+    QueueFull,
+    Scheduler,
+    SchedulerClosed,
+)
+
+pytestmark = pytest.mark.timeout(20)
+
+
+class Model:
+    """Notes what it is given; holds its first batch until `gate` opens, so that work piles up."""
+
+    def __init__(self, answer: Callable[[Any], Any] = lambda payload: payload) -> None:
+        self.batches: list[list[Any]] = []
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self._answer = answer
+
+    def run(self, batch: list[Any]) -> Sequence[Any]:
+        self.batches.append(list(batch))
+        self.entered.set()
+        assert self.gate.wait(10)
+        return [self._answer(payload) for payload in batch]
+
+
+@asynccontextmanager
+async def owned(model: Model, **options: Any) -> AsyncIterator[Scheduler[Any, Any]]:
+    scheduler: Scheduler[Any, Any] = Scheduler(
+        "test", model.run, registry=CollectorRegistry(), **options
+    )
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        model.gate.set()
+        assert await scheduler.close()
+
+
+async def occupied(scheduler: Scheduler[Any, Any], model: Model) -> asyncio.Future[Any]:
+    """The model has begun with a first job and does not finish it yet."""
+    first = scheduler.submit("first")
+    await asyncio.to_thread(model.entered.wait, 5)
+    return first
+
+
+def ran(model: Model) -> Iterator[Any]:
+    return (payload for batch in model.batches for payload in batch)
+
+
+# Order.
+
+
+async def test_the_urgent_first_and_of_those_the_earliest_deadline() -> None:
+    model = Model()
+    async with owned(model) as scheduler:
+        first = await occupied(scheduler, model)
+        now = time.monotonic()
+        jobs = [
+            scheduler.submit("bulk", priority=Priority.BULK, deadline=now - 100),
+            scheduler.submit("normal"),
+            scheduler.submit("late", priority=Priority.URGENT, deadline=now + 9),
+            scheduler.submit("soon", priority=Priority.URGENT, deadline=now + 1),
+            scheduler.submit("normal too"),
+        ]
+        model.gate.set()
+        await asyncio.gather(first, *jobs)
+    assert list(ran(model)) == ["first", "soon", "late", "normal", "normal too", "bulk"]
+
+
+async def test_a_result_tells_what_it_cost() -> None:
+    model = Model(lambda payload: payload.upper())
+    async with owned(model) as scheduler:
+        first = await occupied(scheduler, model)
+        second = scheduler.submit("b")
+        await asyncio.sleep(0.05)
+        assert scheduler.busy_for() >= 0.05
+        model.gate.set()
+        done: Completed[str] = await second
+        assert (done.value, done.batch_size) == ("B", 1)
+        assert done.queue_ms >= 45
+        assert (await first).run_ms >= 45
+    assert scheduler.busy_for() == 0
+
+
+# Batches.
+
+
+async def test_equal_keys_share_a_batch() -> None:
+    model = Model()
+    async with owned(model, batch_key=lambda payload: payload[0], max_batch=3) as scheduler:
+        first = await occupied(scheduler, model)
+        jobs = [scheduler.submit(f"{key}{number}") for number in range(4) for key in "ab"]
+        model.gate.set()
+        await asyncio.gather(first, *jobs)
+    assert model.batches[1:] == [["a0", "a1", "a2"], ["b0", "b1", "b2"], ["a3"], ["b3"]]
+
+
+async def test_a_batch_holds_so_much_cost_and_no_more() -> None:
+    model = Model()
+    options = {"max_batch": 9, "batch_cost": lambda payload: payload, "max_cost": 10.0}
+    async with owned(model, **options) as scheduler:
+        blocking = scheduler.submit(1)
+        await asyncio.to_thread(model.entered.wait, 5)
+        jobs = [scheduler.submit(cost) for cost in (4, 5, 2, 1, 30, 3)]
+        model.gate.set()
+        await asyncio.gather(blocking, *jobs)
+    assert model.batches[1:] == [[4, 5, 1], [2, 3], [30]]
+
+
+# Faults.
+
+
+async def test_one_bad_item_fails_alone_when_the_model_says_so() -> None:
+    model = Model(lambda payload: ValueError("bad") if payload == "bad" else payload)
+    async with owned(model, max_batch=9) as scheduler:
+        first = await occupied(scheduler, model)
+        jobs = [scheduler.submit(payload) for payload in ("a", "bad", "b")]
+        model.gate.set()
+        good, bad, good_too = await asyncio.gather(*jobs, return_exceptions=True)
+        assert isinstance(good, Completed)
+        assert isinstance(good_too, Completed)
+        assert isinstance(bad, ValueError)
+        await first
+    assert model.batches[1:] == [["a", "bad", "b"]]
+
+
+@pytest.mark.parametrize(
+    "fault", [ValueError("bad"), StopIteration(), SystemExit(1), KeyboardInterrupt(), MemoryError()]
+)
+async def test_one_bad_item_fails_alone_when_the_model_raises(fault: BaseException) -> None:
+    def answer(payload: str) -> str:
+        if payload == "bad":
+            raise fault
+        return payload
+
+    model = Model(answer)
+    async with owned(model, max_batch=9) as scheduler:
+        await occupied(scheduler, model)
+        jobs = [scheduler.submit(payload) for payload in ("a", "bad", "b")]
+        model.gate.set()
+        good, bad, good_too = await asyncio.gather(*jobs, return_exceptions=True)
+        assert isinstance(good, Completed)
+        assert isinstance(good_too, Completed)
+        assert isinstance(bad, Exception)
+        assert (await scheduler.submit("after")).value == "after"
+
+
+@pytest.mark.parametrize("results", [[], ["a", "b"], None])
+async def test_a_wrong_number_of_results_is_a_fault(results: list[str] | None) -> None:
+    scheduler: Scheduler[str, str] = Scheduler(
+        "test",
+        lambda batch: results,  # type: ignore[arg-type, return-value]
+        registry=CollectorRegistry(),
+    )
+    scheduler.start()
+    with pytest.raises((RuntimeError, TypeError)):
+        await scheduler.submit("a")
+    assert await scheduler.close()
+
+
+@pytest.mark.parametrize("option", ["batch_key", "batch_cost"])
+async def test_a_payload_that_cannot_be_measured_fails_alone(option: str) -> None:
+    def measure(payload: str) -> float:
+        if payload == "bad":
+            raise ValueError(payload)
+        return 1.0
+
+    model = Model()
+    async with owned(model, max_batch=9, **{option: measure}) as scheduler:
+        await occupied(scheduler, model)
+        good, bad = scheduler.submit("good"), scheduler.submit("bad")
+        model.gate.set()
+        with pytest.raises(ValueError, match="bad"):
+            await bad
+        assert (await good).value == "good"
+    assert "bad" not in ran(model)
+
+
+# Withdrawing and refusing.
+
+
+async def test_a_cancelled_job_is_not_run_and_not_kept() -> None:
+    class Audio:
+        pass
+
+    model = Model()
+    async with owned(model) as scheduler:
+        first = await occupied(scheduler, model)
+        audio = Audio()
+        kept = weakref.ref(audio)
+        unwanted = scheduler.submit(audio)
+        wanted = scheduler.submit("wanted")
+        del audio
+        unwanted.cancel()
+        await asyncio.sleep(0)
+        assert scheduler.pending == 1
+        del unwanted
+        gc.collect()
+        assert kept() is None, "its audio is freed while the model still works on another"
+        model.gate.set()
+        await asyncio.gather(first, wanted)
+    assert list(ran(model)) == ["first", "wanted"]
+
+
+async def test_a_job_cancelled_while_it_runs_harms_nobody() -> None:
+    model = Model()
+    async with owned(model) as scheduler:
+        first = await occupied(scheduler, model)
+        first.cancel()
+        second = scheduler.submit("second")
+        model.gate.set()
+        assert (await second).value == "second"
+
+
+async def test_a_full_queue_refuses_all_but_the_urgent() -> None:
+    model = Model()
+    async with owned(model, max_pending=2) as scheduler:
+        first = await occupied(scheduler, model)
+        waiting = [scheduler.submit(number) for number in range(2)]
+        with pytest.raises(QueueFull, match="2 jobs waiting"):
+            scheduler.submit("one too many")
+        urgent = scheduler.submit("urgent", priority=Priority.URGENT)
+        for job in (waiting[0], urgent):
+            job.cancel()
+        await asyncio.sleep(0)
+        third = scheduler.submit("there is room again")
+        model.gate.set()
+        await asyncio.gather(first, waiting[1], third)
+
+
+# The end.
+
+
+async def test_closing_fails_what_waits_and_finishes_what_runs() -> None:
+    model = Model()
+    scheduler: Scheduler[str, str] = Scheduler("test", model.run, registry=CollectorRegistry())
+    scheduler.start()
+    first = await occupied(scheduler, model)
+    waiting = scheduler.submit("waiting")
+    closing = asyncio.create_task(scheduler.close())
+    with pytest.raises(SchedulerClosed):
+        await waiting
+    with pytest.raises(SchedulerClosed):
+        scheduler.submit("too late")
+    model.gate.set()
+    assert await closing
+    assert (await first).value == "first"
+    assert await scheduler.close(), "closing twice is no fault"
+
+
+async def test_a_model_that_hangs_is_reported() -> None:
+    model = Model()
+    scheduler: Scheduler[str, str] = Scheduler("test", model.run, registry=CollectorRegistry())
+    scheduler.start()
+    first = await occupied(scheduler, model)
+    assert not await scheduler.close(timeout=0.05)
+    model.gate.set()
+    await first
+    assert await scheduler.close()
+
+
+async def test_closing_what_was_never_started() -> None:
+    scheduler: Scheduler[str, str] = Scheduler("test", Model().run, registry=CollectorRegistry())
+    waiting = scheduler.submit("waiting")
+    assert await scheduler.close()
+    with pytest.raises(SchedulerClosed):
+        await waiting
+
+
+async def test_a_loop_that_is_gone_takes_nobody_with_it() -> None:
+    """A batch with jobs of a closed loop and of a live one answers the live one."""
+    model = Model()
+    async with owned(model, max_batch=9) as scheduler:
+        first = await occupied(scheduler, model)
+
+        async def leave() -> None:
+            scheduler.submit("gone")
+
+        await asyncio.to_thread(asyncio.run, leave())
+        here = scheduler.submit("here")
+        model.gate.set()
+        assert (await here).value == "here"
+        await first
+        assert (await scheduler.submit("after")).value == "after"
+
+
+async def test_thousands_of_jobs_are_each_answered_once() -> None:
+    dice = random.Random(7)
+    seen: list[int] = []
+
+    def run(batch: list[int]) -> list[int | Exception]:
+        seen.extend(batch)
+        if dice.random() < 0.1:
+            raise RuntimeError("the whole batch")
+        return [ValueError(str(n)) if n % 13 == 0 else -n for n in batch]
+
+    scheduler: Scheduler[int, int] = Scheduler(
+        "test",
+        run,
+        registry=CollectorRegistry(),
+        batch_key=lambda number: number % 3,
+        max_batch=8,
+        max_pending=10_000,
+    )
+    scheduler.start()
+    jobs = {}
+    for number in range(1, 2001):
+        jobs[number] = scheduler.submit(number, priority=dice.choice(list(Priority)))
+        if dice.random() < 0.1:
+            jobs[dice.randint(1, number)].cancel()
+        if dice.random() < 0.05:
+            await asyncio.sleep(0.001)
+    answers = await asyncio.gather(*jobs.values(), return_exceptions=True)
+    assert await scheduler.close()
+    for number, answer in zip(jobs, answers, strict=True):
+        if isinstance(answer, Completed):
+            assert answer.value == -number
+        elif isinstance(answer, ValueError):
+            assert str(answer) == str(number)
+        else:
+            assert isinstance(answer, asyncio.CancelledError | RuntimeError)
+    answered = [number for number, job in jobs.items() if not job.cancelled()]
+    assert set(answered) <= set(seen)
+    assert scheduler.pending == 0
