@@ -43,6 +43,7 @@ class Rehearsal:
     Args:
         answers: for the jobs in the order in which they are asked for; begins again at its end.
         late: cancelled jobs are answered, too, as if the cancellation had come too late.
+        unanswered: these jobs never come to an end.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Rehearsal:
         answers: Sequence[Answer] = (Answer(),),
         *,
         late: bool = False,
+        unanswered: Callable[[Decode | Judge], bool] = lambda job: False,
     ) -> None:
         self.session = Session(options or SessionOptions())
         self.now = 100.0
@@ -65,6 +67,7 @@ class Rehearsal:
         """Most audio that the session held at a time."""
         self._answers = itertools.cycle(answers)
         self._late = late
+        self._unanswered = unanswered
         self._pending: Floats = np.zeros(0, dtype=np.float32)
         self._pending_s = 0.0
         self._probabilities: list[float] = []
@@ -197,6 +200,8 @@ class Rehearsal:
     def _submit(self, command: Decode | Judge) -> None:
         answer, job_id = next(self._answers), command.job_id
         cost = JobCost(queue_ms=0.0, run_ms=answer.delay_s * 1000)
+        if self._unanswered(command):
+            return
 
         def respond() -> list[Command]:
             if job_id in self._cancelled and not self._late:

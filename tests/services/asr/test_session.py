@@ -1,6 +1,7 @@
 """The session as its client sees it; what must hold however the time runs is in the second half."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.asr.commands import Cancel, End, Judge
+from services.asr.commands import Cancel, Decode, End, Judge
 from services.asr.endpointing import EndpointingOptions
 from services.asr.messages import (
     Final,
@@ -543,6 +544,17 @@ def check_times(call: Rehearsal, options: SessionOptions) -> None:
     assert at * 16 <= len(call.voiced)
 
 
+def check_partition(call: Rehearsal) -> None:
+    """A turn's finals follow each other without a gap, but for one in which nobody speaks."""
+    for finals in turns(call.log):
+        stretches = [stretch for stretch in map(span, finals) if stretch is not None]
+        for (_, end), (start, _) in itertools.pairwise(stretches):
+            assert end <= start
+            assert sum(call.voiced[end:start]) < 64 * 16, "less than what resumes a turn"
+    for decode in call.decodes(final=True) + call.decodes(final=False):
+        assert len(decode.request.audio) <= SMALL.segment_ms * 16 + FRAME_SAMPLES
+
+
 def check_coverage(call: Rehearsal, script: Sequence[Step]) -> None:
     """What was said for long enough to be speech is in a final.
 
@@ -568,6 +580,7 @@ def test_the_contract_holds_whenever_the_models_answer(
     assert len(list(turns(call.log))) == len(call.all(SpeechStarted)) + call.idle_flushes
     if not any(answer.fails for answer in answers):
         check_coverage(call, script)
+        check_partition(call)
     stopped = call.all(Stopped)[0]
     assert stopped.received_ms == round(len(call.voiced) / 16)
     assert stopped.dropped_ms == 0
@@ -575,6 +588,50 @@ def test_the_contract_holds_whenever_the_models_answer(
     assert call.commands[-1] == End()
     assert call.ended == 1
     assert call.held_samples <= 16 * (SMALL.segment_ms + 30_000)
+
+
+def is_partial(job: Decode | Judge) -> bool:
+    return isinstance(job, Decode) and not job.request.final
+
+
+def is_judge(job: Decode | Judge) -> bool:
+    return isinstance(job, Judge)
+
+
+@given(
+    script=steps, chunks=chunkings, mode=modes, unanswered=st.sampled_from([is_partial, is_judge])
+)
+@settings(max_examples=60, deadline=None)
+def test_finals_wait_for_no_partial_and_no_turn_model(
+    script: list[Step],
+    chunks: list[int],
+    mode: TurnMode,
+    unanswered: Callable[[Decode | Judge], bool],
+) -> None:
+    start = Start(turn=TurnOptions(mode=mode))
+    call = Rehearsal(SMALL, start, [Answer(probability=0.4)], unanswered=unanswered)
+    perform(call, script, chunks)
+    check_order(call.log)
+    check_times(call, SMALL)
+    check_coverage(call, script)
+    check_partition(call)
+    assert len(list(turns(call.log))) == len(call.all(SpeechStarted)) + call.idle_flushes
+
+
+@given(script=steps, chunks=chunkings, mode=modes, delay_s=st.sampled_from([0.0, 0.3]))
+@settings(max_examples=60, deadline=None)
+def test_every_turn_ends_though_all_models_fail(
+    script: list[Step], chunks: list[int], mode: TurnMode, delay_s: float
+) -> None:
+    start = Start(turn=TurnOptions(mode=mode))
+    call = Rehearsal(SMALL, start, [Answer(delay_s, fails=True)])
+    perform(call, script, chunks)
+    check_order(call.log)
+    check_times(call, SMALL)
+    assert len(list(turns(call.log))) == len(call.all(SpeechStarted)) + call.idle_flushes
+    for final in call.finals:
+        assert final.text == ""
+        assert final.suppressed in ("engine_failed", None)
 
 
 @given(script=steps, first=chunkings, second=chunkings)
