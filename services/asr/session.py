@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.asr.agreement import Agreement
+from services.asr.arrival import Arrival
 from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Send
 from services.asr.endpointing import Endpointer, EndpointingOptions, Event
 from services.asr.engines.base import DecodeRequest, Hypothesis
@@ -36,10 +37,6 @@ from services.asr.vad.base import FRAME_SAMPLES, Floats
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 
 _TURN_MODEL_SAMPLES = 8 * 16_000
-_JITTER_S = 0.25
-"""Audio that is so late is taken for silence."""
-_LONGEST_CHUNK_S = 1.0
-"""Audio of a client that sends so much at a time is late only after as much again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +85,7 @@ class Session:
         """First sample of the latest frames that are voiced in a row."""
         self._speech_samples = 0
         self._received_s = 0.0
-        self._quiet_since: float | None = None
-        """Wall clock up to which audio, or silence in its place, has been heard."""
-        self._heard_at = 0.0
-        self._due_at = 0.0
-        """Wall clock when the next audio should come from a client that sends in real time."""
+        self._arrival = Arrival(options.endpointing.frame_ms / 1000)
         self._next_job = 0
         self._out: list[Command] = []
 
@@ -162,7 +155,7 @@ class Session:
             received_s: duration of the client's audio that these samples came from.
         """
         self._received_s += received_s
-        self._expect_more(received_s, now)
+        self._arrival.heard(received_s, now)
         for index, probability in enumerate(probabilities):
             frame = samples[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES]
             self._hear_frame(frame, probability, now)
@@ -219,11 +212,7 @@ class Session:
 
         Call it only while no audio of this client waits to be heard.
         """
-        if self._turn is None or self._quiet_since is None or now - self._due_at < _JITTER_S:
-            return self._commands()
-        frame_s = self._endpointer.options.frame_ms / 1000
-        while self._turn is not None and now - self._quiet_since >= _JITTER_S + frame_s:
-            self._quiet_since += frame_s
+        while self._turn is not None and self._arrival.misses_frame(now):
             for event in self._endpointer.feed(0.0):
                 self._on_event(event, now)
         return self._commands()
@@ -242,15 +231,6 @@ class Session:
             language = known_language(language, self.options.languages)
         self.start = message.model_copy(update={"language": language})
         self._endpointer.options = self.options.endpointing.overridden(message.turn)
-
-    def _expect_more(self, received_s: float, now: float) -> None:
-        """A chunk was recorded before it was sent: the next is due its length later.
-
-        Who is ahead of real time (a burst after a stall, a file) falls back to it by and by.
-        """
-        ahead = max(0.0, self._due_at - now - (now - self._heard_at) / 2)
-        self._due_at = now + min(ahead + received_s, _LONGEST_CHUNK_S)
-        self._heard_at = self._quiet_since = now
 
     def _hear_frame(self, frame: Floats, probability: float, now: float) -> None:
         self._history.append(frame)
