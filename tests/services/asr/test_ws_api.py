@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,6 @@ from services.asr.engines.base import DecodeRequest, Hypothesis
 from services.asr.engines.fake import FakeEngine
 from services.asr.messages import (
     Final,
-    Flush,
     Partial,
     Ready,
     SpeechStarted,
@@ -332,22 +332,29 @@ async def test_a_client_that_vanishes_mid_turn_leaves_nothing_behind(start_servi
     assert (await recognise(service.ws, TURN)).text
 
 
-@pytest.mark.slow  # buffers of megabytes have to be filled
+class VerboseEngine(FakeEngine):
+    """Answers at a length that fills the buffers of the network."""
+
+    def transcribe(self, requests: list[DecodeRequest]) -> list[Hypothesis | Exception]:  # type: ignore[override]
+        return [Hypothesis(text="word " * 40_000) for _ in requests]
+
+
 async def test_a_client_that_never_reads_is_cut_off(start_service: Start) -> None:
-    service = start_service(limits=LimitsConfig(send_s=0.5, max_messages_per_s=100_000))
+    service = start_service(engine_is=VerboseEngine(), limits=LimitsConfig(send_s=0.5))
     host, port = service.address.split(":")
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     narrow.connect((host, int(port)))
-    async with session(service.ws, sock=narrow, max_queue=1, close_timeout=0.1) as caller:
-        flush = Flush().model_dump_json()
+    slow: dict[str, Any] = {"sock": narrow, "max_queue": 1, "close_timeout": 0.1}
+    async with session(service.ws, start={"partials": False}, **slow) as caller:
         with pytest.raises(ConnectionClosed):
-            async with asyncio.timeout(30):
-                while True:  # each is answered by a final
-                    await caller.socket.send(flush)
+            async with asyncio.timeout(20):
+                while True:
+                    await caller.audio(pcm(tone(400, 100)))
+                    await caller.say(type="flush")
     await eventually(lambda: service.lifecycle.sessions == 0)
-    assert (await recognise(service.ws, TURN)).text
     assert service.metric("voice_errors_total", code="slow_client") == 1
+    assert (await recognise(service.ws, TURN)).text
 
 
 async def test_one_session_too_many_is_refused_before_the_upgrade(start_service: Start) -> None:
