@@ -144,6 +144,19 @@ def test_the_turn_model_hears_the_last_eight_seconds_of_the_whole_turn() -> None
     assert len(second.audio) == 8 * 16_000
 
 
+def test_a_judgement_of_an_earlier_pause_ends_no_turn() -> None:
+    """It comes in the next pause, as if its cancellation had come too late."""
+    at_once, late_yes, no = Answer(), Answer(0.4, probability=1.0), Answer(probability=0.0)
+    answers = [at_once, late_yes, at_once, no]
+    call = Rehearsal(start=Start(partials=False), answers=answers, late=True)
+    call.speak(960)
+    call.silence(224)
+    call.speak(128)
+    call.silence(480)
+    assert len([command for command in call.commands if isinstance(command, Judge)]) == 2
+    assert call.finals == []
+
+
 def test_mode_silence_asks_no_model() -> None:
     call = Rehearsal(start=SILENCE)
     call.speak(960)
