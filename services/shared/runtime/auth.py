@@ -57,16 +57,19 @@ def load_keys(server: ServerConfig) -> KeyRing:
     """Collect the keys; refuse an open door.
 
     Raises:
-        ConfigError: keys file unreadable, or a non-loopback bind without any key.
+        ConfigError: keys file unreadable or empty, or a non-loopback bind without any key.
     """
-    keys = [secret.get_secret_value() for secret in server.api_keys]
+    keys = [secret.get_secret_value().strip() for secret in server.api_keys]
     if server.api_keys_file is not None:
         try:
             lines = server.api_keys_file.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"server.api_keys_file cannot be read: {error}") from None
         keys += [line.split("#", 1)[0].strip() for line in lines]
     ring = KeyRing(key for key in keys if key)
+    if not ring and (server.api_keys or server.api_keys_file is not None):
+        # Whoever names keys wants the door locked, also behind a proxy on the same machine.
+        raise ConfigError("server.api_keys or server.api_keys_file is set but holds no key")
     if not ring and not server.allow_unauthenticated and not _is_loopback(server.host):
         raise ConfigError(
             f"server.host is {server.host}, which others can reach, but no API key is configured: "

@@ -4,6 +4,7 @@
 YAML: `server.api_keys_file` names a file, or `ASR__SERVER__API_KEYS` holds a JSON list.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -12,8 +13,10 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     YamlConfigSettingsSource,
 )
+from yaml import YAMLError
 
 from services.shared.protocol.codec import describe
 
@@ -109,12 +112,25 @@ class ServiceSettings(BaseSettings):
         bound: type[Self] = type(
             cls.__name__, (cls,), {"yaml_path": path, "__module__": cls.__module__}
         )
+        cls._refuse_unknown_variables()
         try:
             return bound(**overrides)
         except ValidationError as error:
             where = path or "the environment"
             raise ConfigError(f"{where} or its overrides: {describe(error, limit=10)}") from None
-        except Exception as error:
-            if type(error).__module__.startswith(("yaml", "pydantic_settings")):
-                raise ConfigError(f"{path} cannot be read: {error}") from None
-            raise
+        except SettingsError as error:
+            raise ConfigError(f"the environment: {error}; lists and sections are JSON") from None
+        except (YAMLError, ValueError, TypeError, OSError) as error:
+            raise ConfigError(f"{path} is no YAML file of sections: {error}") from None
+
+    @classmethod
+    def _refuse_unknown_variables(cls) -> None:
+        """A mistyped section in the environment would otherwise change nothing, silently."""
+        prefix = cls.model_config.get("env_prefix", "").lower()
+        delimiter = cls.model_config.get("env_nested_delimiter") or "__"
+        for name in os.environ:
+            if prefix and name.lower().startswith(prefix):
+                section = name.lower().removeprefix(prefix).split(delimiter, 1)[0]
+                if section not in cls.model_fields:
+                    known = ", ".join(cls.model_fields)
+                    raise ConfigError(f"{name}: no section {section!r}; there are {known}")

@@ -96,13 +96,13 @@ class Connection:
 
     def _checked(self, text: str | None, data: bytes | None) -> str | bytes:
         message: str | bytes = text if text is not None else (data or b"")
-        if len(message) > self._limits.max_message_bytes:
+        size = len(message) if isinstance(message, bytes) else len(message.encode())
+        if size > self._limits.max_message_bytes:
             raise ProtocolError(
                 ErrorCode.MESSAGE_TOO_LARGE,
-                f"a message of {len(message)} bytes is over the limit of "
-                f"{self._limits.max_message_bytes}",
+                f"a message of {size} bytes is over the limit of {self._limits.max_message_bytes}",
             )
-        if len(message) < SMALL_MESSAGE_BYTES and not self._bucket.take():
+        if size < SMALL_MESSAGE_BYTES and not self._bucket.take():
             raise ProtocolError(
                 ErrorCode.TOO_MANY_MESSAGES,
                 f"more than {self._limits.max_messages_per_s} small messages a second; "
@@ -148,7 +148,7 @@ class Connection:
         """Send what is left, then close; gives up quietly when the client does not take it."""
         if self._stuck:
             return  # it was waited for once already
-        with contextlib.suppress(ClientGone, ProtocolError, RuntimeError):
+        with contextlib.suppress(ClientGone, ProtocolError, RuntimeError, TimeoutError):
             if self._unsent is not None:  # the writer was ended while it waited with this
                 await self._write_one(self._unsent)
             while not self._outbox.empty():

@@ -86,7 +86,12 @@ def install_error_handlers(app: FastAPI) -> None:
         return _counted(request, ProtocolError(ErrorCode.INVALID_MESSAGE, "; ".join(parts)))
 
     @app.exception_handler(HTTPException)
-    async def http_error(_request: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        # The framework calls whatever ends the reading of a body "an error parsing" it.
+        if isinstance(error.__cause__, ProtocolError):
+            return _counted(request, error.__cause__)
+        if isinstance(error.__cause__, ValueError | RecursionError):
+            return _counted(request, ProtocolError(ErrorCode.INVALID_JSON, "the body is not JSON"))
         missing = error.status_code == 404
         body = {
             "type": "error",

@@ -126,8 +126,9 @@ async def running(lifecycle: Lifecycle, load: Loader, unload: Loader) -> AsyncIt
             log.error("models could not be loaded", error=str(error))
             lifecycle.fail(error)
         else:
-            lifecycle.phase = Phase.READY
-            log.info("ready")
+            if lifecycle.phase is Phase.STARTING:  # else it was told to stop meanwhile
+                lifecycle.phase = Phase.READY
+                log.info("ready")
 
     async with asyncio.TaskGroup() as group:
         loading = group.create_task(start())
