@@ -71,8 +71,9 @@ class UploadConfig(StrictConfig):
     """Limits of `POST /v1/transcribe`."""
 
     max_bytes: int = Field(default=200 << 20, ge=1024)
-    max_duration_s: float = Field(default=2 * 3600.0, gt=0)
-    max_concurrent: int = Field(default=4, ge=1)
+    max_duration_s: float = Field(default=3600.0, gt=0)
+    """An hour of samples is 230 MB while it is transcribed."""
+    max_concurrent: int = Field(default=2, ge=1)
     """Files being received or transcribed; each counts as a session, too."""
     receive_s: float = Field(default=300.0, gt=0, le=86_400)
     """A file must have arrived within this."""

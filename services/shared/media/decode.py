@@ -115,6 +115,8 @@ def _blocks(file: IO[bytes]) -> Iterator[tuple[Floats, int]]:
         ) as container:
             if not container.streams.audio:
                 raise UnreadableAudio("the file has no audio stream")
+            if container.streams.audio[0].codec_context is None:
+                raise UnreadableAudio("the file's audio is in no known codec, or it is damaged")
             yield from _decoded(container, container.streams.audio[0])
     except (av.error.FFmpegError, UnicodeError):
         raise UnreadableAudio(
