@@ -46,7 +46,10 @@ class SessionOptions:
     endpointing: EndpointingOptions = EndpointingOptions()
     languages: tuple[str, ...] = ("en",)
     partial_every_ms: int = 250
-    """New audio that is worth a new partial."""
+    """New audio that is worth a new partial, while the engine is quick."""
+    partial_slowest_ms: int = 1500
+    """Under load a session asks for a partial only after twice the time that its last one took,
+    which leaves the engine to the finals; but never more rarely than this."""
     partial_after_ms: int = 400
     """Shortest speech that gets a partial."""
     settle_ms: int = 1000
@@ -86,6 +89,7 @@ class Session:
         self._speech_samples = 0
         self._received_s = 0.0
         self._arrival = Arrival(options.endpointing.frame_ms / 1000)
+        self._partial_every_ms = float(options.partial_every_ms)
         self._next_job = 0
         self._out: list[Command] = []
 
@@ -170,6 +174,7 @@ class Session:
         turn = self._turn
         if turn is not None and job_id == turn.partial_job:
             turn.partial_job = None
+            self._adapt_partials(cost)
             self._take_partial(turn, hypothesis)
             self._want_partial()
         elif turn is not None and turn.final_job and job_id == turn.final_job.job_id:
@@ -321,12 +326,16 @@ class Session:
         end = self._history.end
         fresh_ms = ms_of(end - turn.partial_end)
         spoken_ms = ms_of(end - turn.speech_start)
-        enough = fresh_ms >= self.options.partial_every_ms or self._endpointer.paused
+        enough = fresh_ms >= self._partial_every_ms or self._endpointer.paused
         if not enough or spoken_ms < self.options.partial_after_ms:
             return
         turn.partial_job = self._job()
         turn.partial_end = end
         self._out.append(Decode(turn.partial_job, self._request(turn, end, final=False)))
+
+    def _adapt_partials(self, cost: JobCost) -> None:
+        wanted = max(self.options.partial_every_ms, 2 * (cost.queue_ms + cost.run_ms))
+        self._partial_every_ms = min(wanted, self.options.partial_slowest_ms)
 
     def _take_partial(self, turn: Turn, hypothesis: Hypothesis) -> None:
         before = (turn.agreement.text, turn.agreement.stable)

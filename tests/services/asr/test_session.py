@@ -24,7 +24,7 @@ from services.asr.messages import (
     TurnResumed,
 )
 from services.asr.session import Session, SessionOptions
-from services.asr.vad.base import FRAME_SAMPLES
+from services.asr.vad.base import FRAME_MS, FRAME_SAMPLES
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 from tests.services.asr.harness import Answer, Rehearsal, span, turns
 
@@ -228,6 +228,20 @@ def test_no_partials_for_those_who_want_none() -> None:
     call.speak(4000)
     assert call.log == [SpeechStarted(start_ms=0)]
     assert call.decodes(final=False) == []
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "every_ms"),
+    [(0.01, 250), (0.4, 800), (1.0, 1500), (3.0, 3000)],
+    ids=["idle", "busy", "full", "overloaded"],
+)
+def test_partials_come_more_rarely_when_the_engine_is_slow(takes_s: float, every_ms: int) -> None:
+    call = Rehearsal(answers=[Answer(takes_s)])
+    call.speak(14_000)
+    asked = [len(job.request.audio) // 16 for job in call.decodes(final=False)]
+    gaps = [after - before for before, after in zip(asked[1:], asked[2:], strict=False)]
+    assert gaps
+    assert all(abs(gap - every_ms) <= 2 * FRAME_MS for gap in gaps), gaps
 
 
 # Flush and stop.
