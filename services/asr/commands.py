@@ -20,6 +20,8 @@ class Decode:
 
     job_id: int
     request: DecodeRequest
+    start: int
+    """Sample of the session at which the request's audio begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from services.asr.config import AsrConfig
 from services.asr.engines.base import AsrEngine, DecodeRequest, Floats, Hypothesis
 from services.asr.engines.registry import create_engine
 from services.asr.listening import Heard, Hearing, Listener
+from services.asr.recognition import BatchRecognition, Recognition
 from services.asr.session import SessionOptions
 from services.asr.vad.base import TurnModel, VadModel
 from services.asr.vad.registry import create_turn_model, create_vad
@@ -89,6 +90,9 @@ class AsrService:
 
     def engine_languages(self) -> tuple[str, ...]:
         return self.engine.capabilities.languages
+
+    def new_recognition(self) -> Recognition:
+        return BatchRecognition(self.decoder)
 
     def session_options(self) -> SessionOptions:
         return self.config.session_options(self.engine_languages())

@@ -331,7 +331,7 @@ class Session:
             return
         turn.partial_job = self._job()
         turn.partial_end = end
-        self._out.append(Decode(turn.partial_job, self._request(turn, end, final=False)))
+        self._decode(turn.partial_job, turn, end, final=False)
 
     def _adapt_partials(self, cost: JobCost) -> None:
         wanted = max(self.options.partial_every_ms, 2 * (cost.queue_ms + cost.run_ms))
@@ -372,7 +372,7 @@ class Session:
 
     def _begin_final(self, turn: Turn, end: int, *, speculative: bool) -> FinalJob:
         job = FinalJob(self._job(), turn.start, end, speculative)
-        self._out.append(Decode(job.job_id, self._request(turn, end, final=True)))
+        self._decode(job.job_id, turn, end, final=True)
         return job
 
     def _take_speculation(
@@ -495,8 +495,8 @@ class Session:
 
     # Odds and ends.
 
-    def _request(self, turn: Turn, end: int, *, final: bool) -> DecodeRequest:
-        return DecodeRequest(
+    def _decode(self, job_id: int, turn: Turn, end: int, *, final: bool) -> None:
+        request = DecodeRequest(
             audio=self._history.slice(turn.start, end),
             final=final,
             language=self.start.language,
@@ -505,6 +505,7 @@ class Session:
             hotwords=self.start.hotwords,
             word_timestamps=final and self.start.word_timestamps,
         )
+        self._out.append(Decode(job_id, request, turn.start))
 
     def _end_if_done(self) -> None:
         if not self._stopping or self._ended or self._turn is not None or self._closed:

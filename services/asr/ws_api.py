@@ -77,6 +77,7 @@ class Conversation:
         self._service = service
         self._errors = metrics.errors
         self._session = Session(service.session_options())
+        self._recognition = service.new_recognition()
         self._codec = client_codec()
         self._ear: Ear | None = None
         self._inbox: Inbox[ClientMessage] = Inbox(_INBOX_BYTES)
@@ -107,6 +108,7 @@ class Conversation:
         """Withdraw what still waits for a model."""
         for job in self._jobs.values():
             job.future.cancel()
+        self._recognition.close()
         if self._ear is not None:
             self._ear.close()
 
@@ -156,6 +158,7 @@ class Conversation:
         heard = done.value
         self._service.metrics.audio_s.inc(heard.received_s)
         now = time.monotonic()
+        self._recognition.hear(heard.samples)
         self._carry_out(
             self._session.hear(heard.samples, heard.probabilities, heard.received_s, now)
         )
@@ -201,8 +204,7 @@ class Conversation:
             if isinstance(command, Judge):
                 future = self._service.judges.submit(command.audio, priority=Priority.URGENT)
             else:
-                priority = Priority.URGENT if command.request.final else Priority.NORMAL
-                future = self._service.decoder.submit(command.request, priority=priority)
+                future = self._recognition.decode(command)
         except QueueFull as error:  # only partials are ever refused: the next one may fit
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
