@@ -1,0 +1,248 @@
+"""Drives one session: carries its client's audio and messages to it and its jobs to the models."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Send
+from services.asr.engines.base import Hypothesis
+from services.asr.listening import Ear, Heard, Hearing, check_audio
+from services.asr.messages import (
+    ClientMessage,
+    Final,
+    Ready,
+    Start,
+    Stopped,
+    client_codec,
+)
+from services.asr.service import AsrService
+from services.asr.session import Session
+from services.shared.protocol.base import PROTOCOL_VERSION, ErrorCode, Message, ProtocolError
+from services.shared.runtime.connection import Connection, SessionEnded
+from services.shared.runtime.inbox import Inbox
+from services.shared.runtime.metrics import ServiceMetrics
+from services.shared.runtime.scheduler import Completed, Priority, QueueFull, SchedulerClosed
+
+log = structlog.get_logger(__name__)
+
+_CHUNK_S = 0.5
+"""Most audio of one client in one job, so that a fast sender does not hold up the others."""
+_INBOX_BYTES = 1 << 17
+"""Audio that may wait (4 s at 16 kHz) before reading from the socket stops."""
+_TICK_S = 0.05
+
+_Future = asyncio.Future[Completed[Hypothesis]] | asyncio.Future[Completed[float]]
+
+
+@dataclass(slots=True)
+class _Job:
+    """A model's work for this session that is under way."""
+
+    future: _Future
+    since: float
+
+
+class Conversation:
+    """Drives one session: the only place where its inputs and its commands meet."""
+
+    def __init__(
+        self, connection: Connection, service: AsrService, metrics: ServiceMetrics
+    ) -> None:
+        self._connection = connection
+        self._service = service
+        self._errors = metrics.errors
+        self._session = Session(service.session_options())
+        self._recognition = service.new_recognition()
+        self._codec = client_codec()
+        self._ear: Ear | None = None
+        self._inbox: Inbox[ClientMessage] = Inbox(_INBOX_BYTES)
+        self._hearing = False
+        self._room = asyncio.Event()
+        """Cleared while the session owes so many finals that it should hear no more."""
+        self._room.set()
+        self._jobs: dict[int, _Job] = {}
+        self._done: asyncio.Queue[int] = asyncio.Queue()
+        """Ids of finished jobs; as short as the few jobs that a session has at a time."""
+
+    def run(self, group: asyncio.TaskGroup) -> None:
+        """Start the session's tasks; they end with the group."""
+        capabilities = self._service.engine.capabilities
+        ready = Ready(
+            session_id=self._connection.session_id,
+            protocol=PROTOCOL_VERSION,
+            model=capabilities.model,
+            languages=capabilities.languages,
+        )
+        self._connection.send(ready)
+        group.create_task(self._read())
+        group.create_task(self._listen())
+        group.create_task(self._collect())
+        group.create_task(self._tick())
+
+    def close(self) -> None:
+        """Withdraw what still waits for a model."""
+        for job in self._jobs.values():
+            job.future.cancel()
+        self._recognition.close()
+        if self._ear is not None:
+            self._ear.close()
+
+    # The client's side.
+
+    async def _read(self) -> None:
+        while True:
+            item = await self._connection.receive(busy=lambda: self._session.working)
+            await self._inbox.put(self._codec.decode(item) if isinstance(item, str) else item)
+
+    async def _listen(self) -> None:
+        """Hear audio and obey messages in the order in which they came."""
+        while True:
+            await self._room.wait()
+            item = await self._inbox.take(self._chunk_bytes())
+            if isinstance(item, list):
+                self._session.expect_audio()
+                await self._hear(item)
+            else:
+                await self._obey(item)
+
+    def _chunk_bytes(self) -> int:
+        return int(_CHUNK_S * (self._ear.bytes_per_s if self._ear else 16_000))
+
+    async def _obey(self, message: ClientMessage) -> None:
+        if isinstance(message, Start):
+            check_audio(message)
+        elif not self._session.stopping:
+            await self._hear([], flush=True)
+        self._carry_out(self._session.receive(message, time.monotonic()))
+        if isinstance(message, Start):
+            self._ear = self._service.listener.new_ear(self._session.start)
+
+    async def _hear(self, chunks: list[bytes], *, flush: bool = False) -> None:
+        if self._ear is None:
+            self._ear = self._service.listener.new_ear(self._session.start)
+        self._hearing = True
+        try:
+            async with asyncio.timeout(self._service.config.engine_timeout_s):
+                done = await self._service.ears.submit(
+                    Hearing(self._ear, chunks, flush), priority=Priority.URGENT
+                )
+        except SchedulerClosed as error:
+            raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
+        finally:
+            self._hearing = False
+        heard = done.value
+        self._service.metrics.audio_s.inc(heard.received_s)
+        now = time.monotonic()
+        self._recognition.hear(heard.samples)
+        self._carry_out(
+            self._session.hear(heard.samples, heard.probabilities, heard.received_s, now)
+        )
+        self._mention_leftover(heard)
+
+    def _mention_leftover(self, heard: Heard) -> None:
+        if heard.leftover_bytes:
+            sentence = (
+                f"the audio ended inside a sample: {heard.leftover_bytes} bytes are left over"
+            )
+            self._tell(ProtocolError(ErrorCode.INVALID_AUDIO, sentence))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = time.monotonic()
+            self._give_up_late_jobs(now)
+            if self._inbox.empty and not self._hearing:
+                self._carry_out(self._session.tick(now))
+
+    # The models' side.
+
+    def _carry_out(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            match command:
+                case Send(message):
+                    self._send(message)
+                case Decode() | Judge():
+                    self._submit(command)
+                case Cancel(job_id):
+                    if (job := self._jobs.pop(job_id, None)) is not None:
+                        job.future.cancel()
+                case End():
+                    raise SessionEnded
+        if self._session.congested:
+            self._room.clear()
+        else:
+            self._room.set()
+
+    def _submit(self, command: Decode | Judge) -> None:
+        future: _Future
+        try:
+            if isinstance(command, Judge):
+                future = self._service.judges.submit(command.audio, priority=Priority.URGENT)
+            else:
+                future = self._recognition.decode(command)
+        except QueueFull as error:  # only partials are ever refused: the next one may fit
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+        except SchedulerClosed as error:
+            raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
+        self._jobs[command.job_id] = _Job(future, time.monotonic())
+        future.add_done_callback(partial(self._finished, command.job_id))
+
+    def _finished(self, job_id: int, _future: object) -> None:
+        self._done.put_nowait(job_id)
+
+    async def _collect(self) -> None:
+        """Give the session its answers, one by one."""
+        while True:
+            job_id = await self._done.get()
+            job = self._jobs.pop(job_id, None)
+            if job is not None:  # else it was withdrawn
+                self._answer(job_id, job.future)
+
+    def _answer(self, job_id: int, future: _Future) -> None:
+        now = time.monotonic()
+        error = TimeoutError("took too long") if future.cancelled() else future.exception()
+        if error is not None:
+            self._note_failure(error)
+            self._carry_out(self._session.failed(job_id, now))
+            return
+        done = future.result()
+        cost = JobCost(done.queue_ms, done.run_ms, done.batch_size)
+        if isinstance(done.value, Hypothesis):
+            self._carry_out(self._session.decoded(job_id, done.value, cost, now))
+        else:
+            self._carry_out(self._session.judged(job_id, done.value, cost, now))
+
+    def _note_failure(self, error: BaseException) -> None:
+        if isinstance(error, QueueFull):
+            return
+        if isinstance(error, SchedulerClosed):
+            raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
+        log.error("recognition failed", error=repr(error))
+
+    def _give_up_late_jobs(self, now: float) -> None:
+        for job in self._jobs.values():
+            if now - job.since > self._service.config.engine_timeout_s:
+                job.future.cancel()
+
+    def _tell(self, error: ProtocolError) -> None:
+        """An error that the session survives."""
+        self._errors.labels(error.code.value).inc()
+        self._connection.send(error.to_message())
+
+    def _send(self, message: Message) -> None:
+        metrics = self._service.metrics
+        if isinstance(message, Final) and message.suppressed == ErrorCode.ENGINE_FAILED:
+            # Only a lost final is a loss: partials, speculations and decisions are made up for.
+            sentence = "recognition failed for a part of the audio; the session goes on"
+            self._tell(ProtocolError(ErrorCode.ENGINE_FAILED, sentence))
+        self._connection.send(message)
+        if isinstance(message, Final):
+            metrics.finals.labels(message.suppressed or "no").inc()
+            metrics.final_s.observe(message.timings.total_ms / 1000)
+        elif isinstance(message, Stopped):
+            metrics.dropped_s.inc(message.dropped_ms / 1000)
