@@ -28,13 +28,17 @@ class EngineConfig(StrictConfig):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     device_index: int | tuple[int, ...] = 0
     compute_type: str = "int8"
-    cpu_threads: int = Field(default=0, ge=0, le=256)
-    """Threads of one inference; 0: as many as there are cores, four at most."""
+    cpu_threads: int = Field(default=1, ge=1, le=256)
+    """Threads of one inference. More make one a little quicker and all together slower."""
+    workers: int = Field(default=0, ge=0, le=64)
+    """Inferences at a time, on each GPU if there are; 0: one a core (eight at most), one a GPU."""
     beam_size: int = Field(default=1, ge=1, le=10)
     """Beam of finals; partials are always greedy."""
     short_context: Literal["always", "partials", "never"] = "always"
     """Encode only as much as was said instead of 30 s: see services/asr/README.md for the cost."""
     max_batch: int = Field(default=8, ge=1, le=64)
+    max_batch_ms: PositiveMs = 400
+    """Longest batch by prediction: a caller never waits longer for the one before."""
     delay_ms: int = Field(default=0, ge=0, le=60_000)
     """Engine `fake` only: pretend that a batch takes so long."""
 

@@ -61,6 +61,8 @@ class AsrService:
             registry=registry,
             batch_key=self.engine.batch_key,
             max_batch=config.engine.max_batch,
+            batch_cost=self.engine.cost,
+            max_batch_s=config.engine.max_batch_ms / 1000,
         )
 
     @property
@@ -70,8 +72,9 @@ class AsrService:
     async def load(self) -> None:
         """Load and warm every model, off the event loop; ready afterwards."""
         await asyncio.to_thread(self._load)
-        for scheduler in self.schedulers:
-            scheduler.start()
+        self.ears.start()
+        self.judges.start()
+        self.decoder.start(self.engine.capabilities.lanes)
 
     def _load(self) -> None:
         self.vad.load()

@@ -1,8 +1,8 @@
 """The seam of recognition: requests with audio in, hypotheses out. Synchronous and stateless.
 
-An engine is entered by its scheduler's thread only. What a conversation needs to remember (the
-audio of the turn, the words already promised) comes with every request, so that one model serves
-any number of sessions.
+An engine is entered by its scheduler's threads only, as many at a time as it has lanes. What a
+conversation needs to remember (the audio of the turn, the words already promised) comes with every
+request, so that one model serves any number of sessions.
 """
 
 from collections.abc import Sequence
@@ -30,6 +30,8 @@ class Capabilities:
     """Longest audio of one request."""
     word_timestamps: bool
     max_batch: int
+    lanes: int = 1
+    """Batches that may run at the same time, each in a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,10 @@ class AsrEngine(Protocol):
 
     def batch_key(self, request: DecodeRequest) -> object:
         """Requests with equal keys give the same text in one batch as alone."""
+        ...
+
+    def cost(self, request: DecodeRequest) -> float:
+        """What a request costs in a batch, in any unit: the scheduler learns what it takes."""
         ...
 
     def transcribe(self, requests: Sequence[DecodeRequest]) -> list[Hypothesis | Exception]:

@@ -47,6 +47,9 @@ class FakeEngine:
     def batch_key(self, request: DecodeRequest) -> object:
         return request.final
 
+    def cost(self, request: DecodeRequest) -> float:
+        return 1.0
+
     def transcribe(self, requests: Sequence[DecodeRequest]) -> list[Hypothesis | Exception]:
         if self._delay_s:
             time.sleep(self._delay_s)

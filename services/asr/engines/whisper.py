@@ -47,6 +47,8 @@ _UNCOVERED_S = 1.0
 """A final that leaves more than this at its end without account is continued from there."""
 _CONTINUATIONS = 3
 """Most of them for one final: each costs a decode, alone, while everybody waits."""
+_MOST_WORKERS = 8
+"""On one CPU by default: each has buffers of its own."""
 _SHORTEST_S = 0.1
 """Nobody says a word in less, and aligning words needs a few frames."""
 
@@ -111,13 +113,15 @@ class WhisperEngine:
                 "faster-whisper is not available. Install it with: uv sync --group asr"
             ) from error
         config = self._config
-        index = config.device_index
+        devices = _devices(config)
+        workers = config.workers or _usual_workers(config.device)
         self._model = WhisperModel(
             str(self._path),
             device=config.device,
-            device_index=index if isinstance(index, int) else list(index),
+            device_index=list(devices),
             compute_type=config.compute_type,
-            cpu_threads=config.cpu_threads or min(4, os.cpu_count() or 1),
+            cpu_threads=config.cpu_threads,
+            num_workers=workers,
             local_files_only=True,
         )
         self._capabilities = Capabilities(
@@ -126,6 +130,7 @@ class WhisperEngine:
             max_seconds=float(_FULL_S),
             word_timestamps=True,
             max_batch=config.max_batch,
+            lanes=workers * len(devices),
         )
 
     def warm_up(self) -> None:
@@ -142,6 +147,10 @@ class WhisperEngine:
         preface = self._preface_tokens(request)
         detect = request.language is None
         return (request.final, self._context_s(request), len(preface), detect, words)
+
+    def cost(self, request: DecodeRequest) -> float:
+        """Seconds that are encoded."""
+        return self._context_s(request)
 
     def transcribe(self, requests: Sequence[DecodeRequest]) -> list[Hypothesis | Exception]:
         """Recognise a batch whose items have one :meth:`batch_key`."""
@@ -342,6 +351,19 @@ class WhisperEngine:
     ) -> tuple[HypothesisWord, ...]:
         encoded = self._encode([request.audio], decoded.context_s)
         return self._align([request], [language], encoded, [decoded])[0]
+
+
+def _devices(config: "EngineConfig") -> tuple[int, ...]:
+    index = config.device_index
+    return (index,) if isinstance(index, int) else tuple(index)
+
+
+def _usual_workers(device: str) -> int:
+    """On a CPU one inference a core is the best throughput, measured; a GPU is filled by batches.
+
+    `auto` is a GPU where there is one, for which several workers are a waste, not a fault.
+    """
+    return 1 if device == "cuda" else min(_MOST_WORKERS, os.cpu_count() or 1)
 
 
 def _locate(model: str, store: ModelStore) -> Path:

@@ -1,8 +1,8 @@
-"""The one owner of a model: a thread that runs batches of jobs, most urgent first.
+"""The one owner of a model: threads that run batches of jobs, most urgent first.
 
 This is the only place where threads, batching, priorities, cancellation and back-pressure of a
-model live. Callers on the event loop await :meth:`Scheduler.submit`; engines stay synchronous and
-are never entered by two threads.
+model live. Callers on the event loop await :meth:`Scheduler.submit`; engines stay synchronous, and
+only those that say so are entered by more than one thread (lanes).
 """
 
 import asyncio
@@ -75,8 +75,45 @@ class _Job(Generic[P, R]):
         return (self.priority, self.deadline, self.sequence)
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch(Generic[P, R]):
+    """What a lane is doing."""
+
+    jobs: list[_Job[P, R]]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def priority(self) -> Priority:
+        return self.jobs[0].priority
+
+    @property
+    def cost(self) -> float:
+        return sum(job.cost for job in self.jobs)
+
+
+class Pace:
+    """Predicts how long a batch takes from what earlier ones took for their cost."""
+
+    _WEIGHT = 0.1
+    """Of the newest batch: the memory is of about ten."""
+
+    def __init__(self) -> None:
+        self._s_per_cost = 0.0
+
+    def learn(self, cost: float, seconds: float) -> None:
+        if cost <= 0:
+            return
+        pace = seconds / cost
+        known = self._s_per_cost or pace
+        self._s_per_cost = known + self._WEIGHT * (pace - known)
+
+    def predict(self, cost: float) -> float:
+        """Seconds; 0 before anything was learnt."""
+        return self._s_per_cost * cost
+
+
 class Scheduler(Generic[P, R]):
-    """Runs `run(batch)` in a thread of its own.
+    """Runs `run(batch)` in threads of its own.
 
     Args:
         name: for logs, metrics and the thread.
@@ -87,6 +124,8 @@ class Scheduler(Generic[P, R]):
         max_pending: most jobs waiting; more raise :class:`QueueFull`. URGENT work is bounded by
             its callers (one or two a session) and always admitted.
         batch_cost: cost of one payload in any unit; with `max_cost` it limits what a batch holds.
+        max_batch_s: longest batch by prediction from what earlier ones took for their cost, so that
+            a crowd of cheap jobs does not make the next urgent one wait; a single job always runs.
     """
 
     def __init__(
@@ -100,6 +139,7 @@ class Scheduler(Generic[P, R]):
         max_pending: int = 1024,
         batch_cost: Callable[[P], float] = lambda _: 0.0,
         max_cost: float = math.inf,
+        max_batch_s: float = math.inf,
     ) -> None:
         self.name = name
         self._run = run
@@ -108,25 +148,41 @@ class Scheduler(Generic[P, R]):
         self._max_pending = max_pending
         self._batch_cost = batch_cost
         self._max_cost = max_cost
+        self._max_batch_s = max_batch_s
+        self._pace = Pace()
         self._pending: list[_Job[P, R]] = []
         self._condition = threading.Condition()
         self._sequence = itertools.count()
         self._closed = False
-        self._busy_since: float | None = None
+        self._lanes = 1
+        self._running: dict[int, _Batch[P, R]] = {}
+        """What each busy lane is doing."""
         self._metrics = SchedulerMetrics(name, registry)
-        self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
+        self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
-        self._thread.start()
+    def start(self, lanes: int = 1) -> None:
+        """Begin to run.
+
+        Args:
+            lanes: batches that the model can run at the same time. Where there are several, one is
+                kept for URGENT work.
+        """
+        self._lanes = lanes
+        for lane in range(lanes):
+            name = f"model-{self.name}-{lane}"
+            thread = threading.Thread(target=self._work, args=(lane,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     @property
     def pending(self) -> int:
         return len(self._pending)
 
     def busy_for(self) -> float:
-        """Seconds that the current batch has been running; 0 when idle. A large value is a hang."""
-        since = self._busy_since
-        return 0.0 if since is None else time.monotonic() - since
+        """Seconds that the oldest batch has been running; 0 when idle. A large value is a hang."""
+        with self._condition:
+            started = [batch.started for batch in self._running.values()]
+        return time.monotonic() - min(started) if started else 0.0
 
     def submit(
         self, payload: P, *, priority: Priority = Priority.NORMAL, deadline: float | None = None
@@ -162,37 +218,37 @@ class Scheduler(Generic[P, R]):
             self._metrics.waiting(len(self._pending))
 
     async def close(self, timeout: float = 10.0) -> bool:
-        """Refuse new work, fail what waits, let the running batch finish.
+        """Refuse new work, fail what waits, let the running batches finish.
 
         Returns:
-            False when the running batch did not finish in `timeout` seconds.
+            False when one did not finish in `timeout` seconds.
         """
         with self._condition:
             self._closed = True
             waiting, self._pending = self._pending, []
-            self._condition.notify()
+            self._condition.notify_all()
         for job in waiting:
             if not job.future.done():
                 job.future.set_exception(SchedulerClosed(f"{self.name} is shutting down"))
-        if not self._thread.is_alive():
-            return True
-        await asyncio.to_thread(self._thread.join, timeout)
-        return not self._thread.is_alive()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            if thread.is_alive():
+                await asyncio.to_thread(thread.join, max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
-    # The thread's side.
+    # The threads' side.
 
-    def _work(self) -> None:
-        while True:
-            batch = self._take()
-            if batch is None:
-                return
-            started = time.monotonic()
-            self._busy_since = started
-            results = self._run_batch(batch)
-            self._busy_since = None
-            self._deliver(batch, results, started)
+    def _work(self, lane: int) -> None:
+        while (batch := self._take(lane)) is not None:
+            results = self._run_batch(batch.jobs)
+            run_s = time.monotonic() - batch.started
+            with self._condition:
+                del self._running[lane]
+                self._pace.learn(batch.cost, run_s)
+                self._condition.notify()  # work that had to leave a lane free may run now
+            self._deliver(batch, results, run_s * 1000)
 
-    def _take(self) -> list[_Job[P, R]] | None:
+    def _take(self, lane: int) -> "_Batch[P, R] | None":
         """Wait for work and take the most urgent job with others that may share its batch."""
         while (fresh := self._wait()) is not None:
             for job in fresh:  # without the lock: the event loop must not wait for a tokenizer
@@ -200,24 +256,33 @@ class Scheduler(Generic[P, R]):
             with self._condition:
                 self._pending = [job for job in self._pending if not job.future.cancelled()]
                 ready = sorted(
-                    (job for job in self._pending if job.measured), key=lambda job: job.order
+                    (job for job in self._pending if job.measured and self._may_run(job)),
+                    key=lambda job: job.order,
                 )
-                batch = self._choose(ready)
-                chosen = set(map(id, batch))
+                jobs = self._choose(ready)
+                chosen = set(map(id, jobs))
                 self._pending = [job for job in self._pending if id(job) not in chosen]
                 self._metrics.waiting(len(self._pending))
-            if batch:
-                return batch
+                if jobs:
+                    batch = self._running[lane] = _Batch(jobs)
+                    return batch
         return None
 
     def _wait(self) -> list[_Job[P, R]] | None:
         """Wait for work; gives the jobs that have not been measured, None when closed."""
         with self._condition:
-            while not self._pending:
+            while not any(self._may_run(job) for job in self._pending):
                 if self._closed:
                     return None
                 self._condition.wait()
             return [job for job in self._pending if not job.measured]
+
+    def _may_run(self, job: _Job[P, R]) -> bool:
+        """URGENT work always; other work leaves one lane free for it."""
+        if job.priority is Priority.URGENT or self._lanes == 1:
+            return True
+        others = sum(batch.priority is not Priority.URGENT for batch in self._running.values())
+        return others < self._lanes - 1
 
     def _measure(self, job: _Job[P, R]) -> None:
         try:
@@ -228,13 +293,21 @@ class Scheduler(Generic[P, R]):
         job.measured = True
 
     def _choose(self, ready: list[_Job[P, R]]) -> list[_Job[P, R]]:
-        batch, cost = ready[:1], sum(job.cost for job in ready[:1])
-        for job in ready[1:]:
-            if len(batch) >= self._max_batch or cost >= self._max_cost:
+        """The first, and those that may join it: of its key and class, while the batch is small."""
+        if not ready:
+            return []
+        first, *others = ready
+        batch, cost = [first], first.cost
+        for job in others:
+            if len(batch) >= self._max_batch:
                 break
-            if job.key == batch[0].key and cost + job.cost <= self._max_cost:
-                batch.append(job)
-                cost += job.cost
+            if (job.key, job.priority) != (first.key, first.priority):
+                continue
+            together = cost + job.cost
+            if together > self._max_cost or self._pace.predict(together) > self._max_batch_s:
+                continue
+            batch.append(job)
+            cost = together
         return batch
 
     def _run_batch(self, batch: list[_Job[P, R]]) -> Sequence[R | Exception]:
@@ -252,19 +325,18 @@ class Scheduler(Generic[P, R]):
             return [self._run_batch([job])[0] for job in batch]
 
     def _deliver(
-        self, batch: list[_Job[P, R]], results: Sequence[R | Exception], started: float
+        self, batch: "_Batch[P, R]", results: Sequence[R | Exception], run_ms: float
     ) -> None:
-        run_ms = (time.monotonic() - started) * 1000
         answers: dict[asyncio.AbstractEventLoop, list[_Answer[R]]] = {}
-        for job, result in zip(batch, results, strict=True):
-            queue_ms = (started - job.enqueued_at) * 1000
-            self._metrics.ran(job.priority.name.lower(), queue_ms, run_ms, len(batch))
+        for job, result in zip(batch.jobs, results, strict=True):
+            queue_ms = (batch.started - job.enqueued_at) * 1000
+            self._metrics.ran(job.priority.name.lower(), queue_ms, run_ms, len(batch.jobs))
             answer: Completed[R] | Exception
             if isinstance(result, Exception):
                 self._metrics.failed()
                 answer = _deliverable(result)
             else:
-                answer = Completed(result, queue_ms, run_ms, len(batch))
+                answer = Completed(result, queue_ms, run_ms, len(batch.jobs))
             answers.setdefault(job.future.get_loop(), []).append((job.future, answer))
         for loop, of_loop in answers.items():
             # A loop that is gone has nobody left to answer.

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from services.shared.runtime.scheduler import (
     Completed,
+    Pace,
     Priority,
     QueueFull,
     Scheduler,
@@ -41,11 +42,13 @@ class Model:
 
 
 @asynccontextmanager
-async def owned(model: Model, **options: Any) -> AsyncIterator[Scheduler[Any, Any]]:
+async def owned(
+    model: Model, *, lanes: int = 1, **options: Any
+) -> AsyncIterator[Scheduler[Any, Any]]:
     scheduler: Scheduler[Any, Any] = Scheduler(
         "test", model.run, registry=CollectorRegistry(), **options
     )
-    scheduler.start()
+    scheduler.start(lanes)
     try:
         yield scheduler
     finally:
@@ -114,7 +117,11 @@ async def test_equal_keys_share_a_batch() -> None:
 
 async def test_a_batch_holds_so_much_cost_and_no_more() -> None:
     model = Model()
-    options = {"max_batch": 9, "batch_cost": lambda payload: payload, "max_cost": 10.0}
+    options: dict[str, Any] = {
+        "max_batch": 9,
+        "batch_cost": lambda payload: payload,
+        "max_cost": 10.0,
+    }
     async with owned(model, **options) as scheduler:
         blocking = scheduler.submit(1)
         await asyncio.to_thread(model.entered.wait, 5)
@@ -183,7 +190,8 @@ async def test_a_payload_that_cannot_be_measured_fails_alone(option: str) -> Non
         return 1.0
 
     model = Model()
-    async with owned(model, max_batch=9, **{option: measure}) as scheduler:
+    measured: dict[str, Any] = {option: measure}
+    async with owned(model, max_batch=9, **measured) as scheduler:
         await occupied(scheduler, model)
         good, bad = scheduler.submit("good"), scheduler.submit("bad")
         model.gate.set()
@@ -339,3 +347,140 @@ async def test_thousands_of_jobs_are_each_answered_once() -> None:
     answered = [number for number, job in jobs.items() if not job.cancelled()]
     assert set(answered) <= set(seen)
     assert scheduler.pending == 0
+
+
+# Lanes.
+
+
+class Lanes:
+    """A model that may be entered by several threads; each job waits for its own gate."""
+
+    def __init__(self) -> None:
+        self.gates = {name: threading.Event() for name in "abcdef"}
+        self.running: set[str] = set()
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def run(self, batch: list[str]) -> list[str]:
+        with self._lock:
+            self.running |= set(batch)
+            self.most = max(self.most, len(self.running))
+        for name in batch:
+            assert self.gates[name].wait(10)
+        with self._lock:
+            self.running -= set(batch)
+        return batch
+
+    async def busy_with(self, *names: str) -> bool:
+        for _ in range(500):
+            if self.running == set(names):
+                return True
+            await asyncio.sleep(0.005)
+        return False
+
+
+@asynccontextmanager
+async def two_lanes() -> AsyncIterator[tuple[Scheduler[str, str], Lanes]]:
+    model = Lanes()
+    scheduler: Scheduler[str, str] = Scheduler("test", model.run, registry=CollectorRegistry())
+    scheduler.start(2)
+    try:
+        yield scheduler, model
+    finally:
+        for gate in model.gates.values():
+            gate.set()
+        assert await scheduler.close()
+
+
+async def test_urgent_work_runs_in_every_lane() -> None:
+    async with two_lanes() as (scheduler, model):
+        jobs = [scheduler.submit(name, priority=Priority.URGENT) for name in "abc"]
+        assert await model.busy_with("a", "b")
+        model.gates["b"].set()
+        assert (await jobs[1]).value == "b"
+        assert await model.busy_with("a", "c")
+
+
+async def test_other_work_leaves_a_lane_free_for_urgent_work() -> None:
+    async with two_lanes() as (scheduler, model):
+        partial = scheduler.submit("a")
+        bulk = scheduler.submit("b", priority=Priority.BULK)
+        assert await model.busy_with("a")
+        final = scheduler.submit("c", priority=Priority.URGENT)
+        assert await model.busy_with("a", "c")
+        model.gates["c"].set()
+        assert (await final).value == "c"
+        assert await model.busy_with("a"), "bulk does not take the lane that is kept free"
+        model.gates["a"].set()
+        assert (await partial).value == "a"
+        assert await model.busy_with("b")
+        model.gates["b"].set()
+        assert (await bulk).value == "b"
+
+
+async def test_a_hang_shows_while_another_lane_works_on() -> None:
+    async with two_lanes() as (scheduler, model):
+        hung = scheduler.submit("a", priority=Priority.URGENT)
+        assert await model.busy_with("a")
+        await asyncio.sleep(0.1)
+        model.gates["b"].set()
+        assert (await scheduler.submit("b", priority=Priority.URGENT)).value == "b"
+        assert scheduler.busy_for() >= 0.1
+        model.gates["a"].set()
+        await hung
+
+
+# Batches by prediction.
+
+
+async def test_a_batch_is_no_longer_than_predicted_time_allows() -> None:
+    def run(batch: list[str]) -> list[str]:
+        time.sleep(0.02 * len(batch))
+        return batch
+
+    sizes = []
+    scheduler: Scheduler[str, str] = Scheduler(
+        "test",
+        run,
+        registry=CollectorRegistry(),
+        max_batch=16,
+        batch_cost=lambda _: 1.0,
+        max_batch_s=0.09,
+    )
+    scheduler.start()
+    try:
+        for _ in range(5):  # learns what one costs
+            await scheduler.submit("x")
+        done = await asyncio.gather(*(scheduler.submit("x") for _ in range(20)))
+        sizes = [answer.batch_size for answer in done]
+    finally:
+        assert await scheduler.close()
+    assert 2 <= max(sizes) <= 4
+
+
+def test_pace_follows_what_batches_take() -> None:
+    pace = Pace()
+    assert pace.predict(10) == 0
+    for _ in range(100):
+        pace.learn(2, 0.5)
+    assert pace.predict(4) == pytest.approx(1.0)
+    for _ in range(100):
+        pace.learn(2, 1.0)
+    assert pace.predict(4) == pytest.approx(2.0, rel=0.01)
+    pace.learn(0, 5.0)  # work without a known cost teaches nothing
+    assert pace.predict(4) == pytest.approx(2.0, rel=0.01)
+
+
+async def test_work_of_another_class_does_not_lengthen_an_urgent_batch() -> None:
+    model = Model()
+    async with owned(model, max_batch=9) as scheduler:
+        first = await occupied(scheduler, model)
+        jobs = [
+            scheduler.submit("bulk", priority=Priority.BULK),
+            scheduler.submit("a", priority=Priority.URGENT),
+            scheduler.submit("partial"),
+            scheduler.submit("b", priority=Priority.URGENT),
+        ]
+        model.gate.set()
+        await asyncio.gather(first, *jobs)
+    assert model.batches[1:] == [["a", "b"], ["partial"], ["bulk"]]
