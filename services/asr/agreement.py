@@ -35,6 +35,16 @@ class Agreement:
         self._previous: list[str] = []
         self._previous_end = 0
 
+    def promise(self, text: str, stable: str, audio_end: int) -> None:
+        """A hypothesis of an engine that says itself which beginning of it will not change."""
+        text, stable = text.strip(), stable.strip()
+        if not text.startswith(self.stable):
+            return
+        if stable.startswith(self.stable) and text.startswith(stable) and stable != self.stable:
+            self.stable, self.stable_end = stable, audio_end
+        self.text = text
+        self._previous, self._previous_end = [], audio_end
+
     def update(self, text: str, audio_end: int, *, trusted: bool = True) -> None:
         """A new hypothesis over the audio up to `audio_end` (sample of the session).
 
@@ -58,3 +68,13 @@ class Agreement:
             self.stable_end = self._previous_end
         self.text = text
         self._previous, self._previous_end = pieces if trusted else [], audio_end
+
+
+def keeping(promise: str, text: str) -> str:
+    """A text that begins with what was promised, as late as an engine may have thought better of it.
+
+    Where it contradicts the promise, the promise stands for as many words as it has.
+    """
+    if text.startswith(promise):
+        return text
+    return (promise + "".join(pieces_of(text)[len(pieces_of(promise)) :])).strip()

@@ -25,6 +25,16 @@ class Decode:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """A segment has begun: a recogniser that listens along may begin, too. Decodes follow."""
+
+    start: int
+    """Sample of the session at which the segment begins; its audio has been heard already."""
+    request: DecodeRequest
+    """What the segment's decodes will ask for, without audio."""
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
     """Ask the turn model about this audio; answer with :meth:`.Session.judged`."""
 
@@ -44,7 +54,7 @@ class End:
     """All is said: close the connection normally."""
 
 
-Command = Send | Decode | Judge | Cancel | End
+Command = Send | Listen | Decode | Judge | Cancel | End
 
 
 @dataclass(frozen=True, slots=True)

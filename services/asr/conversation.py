@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Send
+from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Listen, Send
 from services.asr.engines.base import Hypothesis
 from services.asr.listening import Ear, Heard, Hearing, check_audio
 from services.asr.messages import (
@@ -174,6 +174,8 @@ class Conversation:
                     raise SessionEnded
         if self._session.congested:
             self._room.clear()
+                case Listen():
+                    self._recognition.listen(command)
         else:
             self._room.set()
 

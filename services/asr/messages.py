@@ -171,3 +171,5 @@ def client_codec() -> Codec[ClientMessage]:
 def server_codec() -> Codec[ServerMessage]:
     """Decodes what the server sends; for clients."""
     return Codec(Ready, SpeechStarted, Partial, TurnPending, TurnResumed, Final, Stopped, Error)
+    engine: str | None = None
+    """Which engine answered, where the service has several that stand in for each other."""

@@ -8,7 +8,7 @@ the same three methods; the session cannot tell.
 import asyncio
 from typing import Protocol
 
-from services.asr.commands import Decode
+from services.asr.commands import Decode, Listen
 from services.asr.engines.base import DecodeRequest, Floats, Hypothesis
 from services.shared.runtime.scheduler import Completed, Priority, Scheduler
 
@@ -23,6 +23,14 @@ class Recognition(Protocol):
 
         Called before the session hears it, so that a decode never asks for audio not yet given.
         """
+        ...
+
+    def listen(self, command: Listen) -> None:
+        """A segment has begun; whoever listens along may begin, too."""
+        ...
+
+    async def room(self) -> None:
+        """Return when the recogniser can hear more; after a time limit in any case."""
         ...
 
     def decode(self, command: Decode) -> Answer:
@@ -47,6 +55,12 @@ class BatchRecognition:
 
     def hear(self, samples: Floats) -> None:
         """Requests carry their audio."""
+
+    def listen(self, command: Listen) -> None:
+        """A batch engine begins with a request."""
+
+    async def room(self) -> None:
+        """The scheduler's queue is bounded by what sessions may ask."""
 
     def decode(self, command: Decode) -> Answer:
         priority = Priority.URGENT if command.request.final else Priority.NORMAL

@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from services.asr.agreement import Agreement
 from services.asr.arrival import Arrival
-from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Send
+from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Listen, Send
 from services.asr.endpointing import Endpointer, EndpointingOptions, Event
 from services.asr.engines.base import DecodeRequest, Hypothesis
 from services.asr.history import AudioHistory
@@ -37,6 +39,7 @@ from services.asr.vad.base import FRAME_SAMPLES, Floats
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 
 _TURN_MODEL_SAMPLES = 8 * 16_000
+_NOTHING: Floats = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class SessionOptions:
     """Where the cut of an endless segment is looked for: the quietest frame of its last part."""
     max_unfinished: int = 3
     """Finals being decoded before no more audio is taken from the client."""
+    streaming: bool = False
+    """The engine listens along (:attr:`.Capabilities.streaming`): a final is begun only when it is
+    wanted, and a segment is cut where the audio ends, never further back."""
 
 
 class Session:
@@ -250,7 +256,7 @@ class Session:
             return
         if self._endpointer.silent_run == 0:
             self._note_voice(turn, self._history.end - len(frame), now)
-        if self._history.end - turn.start >= self.options.segment_ms * SAMPLES_PER_MS:
+        if self._history.end - turn.start >= self._longest_segment():
             self._cut_endless(turn, now)
 
     def _on_event(self, event: Event, now: float) -> None:
@@ -260,7 +266,7 @@ class Session:
         elif turn is None:
             return  # an earlier event of the same frame ended the turn
         elif event is Event.PAUSED:
-            self._speculate(turn)
+            self._speculate(turn, now)
         elif event is Event.JUDGE:
             self._ask_turn_model(turn)
         elif event is Event.RESUMED:
@@ -281,17 +287,29 @@ class Session:
         self._speech_samples += end - max(since, turn.speech_end)
         turn.speech_end, turn.voiced_at = end, now
 
-    def _speculate(self, turn: Turn) -> None:
+        if not turn.listening:
+            turn.listening = True
+            self._out.append(Listen(turn.start, self._request(turn, _NOTHING, final=True)))
+    def _speculate(self, turn: Turn, now: float) -> None:
         """Begin the final at a pause, in case nothing more is said."""
         if self._endpointer.options.mode is TurnMode.MANUAL:
             return
         self._drop_partial(turn)
         turn.final_job = self._begin_final(turn, self._history.end, speculative=True)
+        if self.options.streaming:
+            self._commit(turn, now)
+            return
 
     def _ask_turn_model(self, turn: Turn) -> None:
         if turn.judge_job is not None:
             return
         end = self._history.end
+    def _commit(self, turn: Turn, now: float) -> None:
+        """Close a long segment at a pause, whether or not the speaker goes on."""
+        if self._history.end - turn.start >= self.options.commit_ms * SAMPLES_PER_MS:
+            job = self._begin_final(turn, self._history.end, speculative=False)
+            self._close_segment(turn, job, turn_end=False, now=now)
+
         turn.judge_job = self._job()
         # The whole turn counts, also what earlier finals of it have covered.
         audio = self._history.slice(max(turn.began, end - _TURN_MODEL_SAMPLES), end)
@@ -358,6 +376,9 @@ class Session:
         sure = hypothesis.confidence is None or hypothesis.confidence >= self.options.trust
         turn.agreement.update(hypothesis.text, end, trusted=settled and sure)
 
+        if hypothesis.stable is not None:
+            turn.agreement.promise(hypothesis.text, hypothesis.stable, end)
+            return
     def _drop_partial(self, turn: Turn) -> None:
         if turn.partial_job is not None:
             self._out.append(Cancel(turn.partial_job))
@@ -453,7 +474,16 @@ class Session:
         end = self._history.end
         free = end - max(turn.start, turn.agreement.stable_end)
         frames = min(len(self._quietness), free // FRAME_SAMPLES)
+    def _longest_segment(self) -> int:
+        """In samples. Who cannot cut further back cuts early, if there is a silence."""
+        longest_ms = self.options.segment_ms
+        if self.options.streaming and self._endpointer.silent_run > 0:
+            longest_ms -= self.options.search_ms
+        return longest_ms * SAMPLES_PER_MS
+
         if frames < 2:
+            return end
+        if self.options.streaming:
             return end
         recent = list(self._quietness)[-frames:]
         quietest = min(range(frames - 1), key=lambda index: recent[index])
@@ -480,6 +510,7 @@ class Session:
         self._emit_finals(now)
 
     def _take_final(self, job_id: int, hypothesis: Hypothesis, cost: JobCost, now: float) -> None:
+        turn.listening = False
         for closed in self._closed:
             if closed.job.job_id == job_id:
                 closed.job.hypothesis, closed.job.cost = hypothesis, cost
@@ -496,8 +527,12 @@ class Session:
     # Odds and ends.
 
     def _decode(self, job_id: int, turn: Turn, end: int, *, final: bool) -> None:
-        request = DecodeRequest(
-            audio=self._history.slice(turn.start, end),
+        audio = self._history.slice(turn.start, end)
+        self._out.append(Decode(job_id, self._request(turn, audio, final=final), turn.start))
+
+    def _request(self, turn: Turn, audio: Floats, *, final: bool) -> DecodeRequest:
+        return DecodeRequest(
+            audio=audio,
             final=final,
             language=self.start.language,
             prefix=turn.agreement.stable,

@@ -57,6 +57,8 @@ class Turn:
     judge_job: int | None = None
     turn_model_ms: float = 0.0
     pending_told: bool = False
+    listening: bool = False
+    """The recogniser knows of the current segment."""
 
 
 def ms_of(samples: int) -> int:
@@ -77,6 +79,7 @@ def final_of(closed: ClosedSegment, *, word_timestamps: bool, now: float) -> Fin
         confidence=hypothesis.confidence,
         words=_words(hypothesis, closed.job.start) if word_timestamps else None,
         suppressed=hypothesis.suppressed,
+        engine=hypothesis.engine,
         timings=_timings(closed, now),
     )
 

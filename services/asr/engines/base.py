@@ -16,7 +16,15 @@ Floats = npt.NDArray[np.float32]
 
 
 class EngineError(Exception):
-    """The engine could not do it; the sentence may be shown to the client."""
+    """The engine could not do it; the sentence may be shown to the client.
+
+    Args:
+        lasting: it will fail again until somebody mends it (credentials, permissions).
+    """
+
+    def __init__(self, sentence: str, *, lasting: bool = False) -> None:
+        super().__init__(sentence)
+        self.lasting = lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,9 @@ class Capabilities:
     max_batch: int
     lanes: int = 1
     """Batches that may run at the same time, each in a thread of its own."""
+    streaming: bool = False
+    """It listens along: a final cannot be begun early and withdrawn without cost, and what it has
+    heard it cannot unhear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,11 @@ class Hypothesis:
     words: tuple[HypothesisWord, ...] = ()
     suppressed: str | None = None
     """Why the text was withheld; then `text` is empty."""
+    stable: str | None = None
+    """The beginning of `text` that the engine itself promises not to change; None: it promises
+    nothing, and what successive hypotheses agree on is taken."""
+    engine: str | None = None
+    """Which engine of several answered."""
 
 
 class AsrEngine(Protocol):
