@@ -41,6 +41,6 @@ def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:
             yield
 
     app.router.lifespan_context = lifespan
-    app.include_router(stream_routes(service))
+    app.include_router(stream_routes(service, lifecycle))
     app.include_router(transcribe_routes(service))
     return app

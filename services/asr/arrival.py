@@ -27,6 +27,12 @@ class Arrival:
         self._due_at = now + min(ahead + received_s, _LONGEST_CHUNK_S)
         self._heard_at = self._quiet_since = now
 
+    def excuse(self, now: float) -> None:
+        """The client was away and has its audio still to send: its time begins anew."""
+        if self._quiet_since is not None:
+            self._heard_at = self._quiet_since = now
+            self._due_at = now + _LONGEST_CHUNK_S
+
     def misses_frame(self, now: float) -> bool:
         """One more frame should have come by now; ask until there is none."""
         if self._quiet_since is None or now - self._due_at < _JITTER_S:

@@ -85,6 +85,17 @@ class UploadConfig(StrictConfig):
     """And its transcript be ready within this; live callers go first."""
 
 
+class ResumeConfig(StrictConfig):
+    """Sessions that outlive their connection, for clients that ask for it (`start.resumable`)."""
+
+    window_s: float = Field(default=30.0, gt=0, le=3600)
+    """How long a session waits for a client whose connection was lost."""
+    max_parked: int = Field(default=30, ge=0, le=10_000)
+    """How many may wait; each still counts as a session. 0: none is resumed."""
+    replay_bytes: int = Field(default=1 << 18, ge=4096, le=64 << 20)
+    """Events of a session that are kept in case they must be sent again."""
+
+
 class AsrConfig(ServiceSettings):
     """The whole configuration; overrides by environment start with `ASR__`."""
 
@@ -96,6 +107,7 @@ class AsrConfig(ServiceSettings):
     turn: TurnConfig = TurnConfig()
     partials: PartialsConfig = PartialsConfig()
     upload: UploadConfig = UploadConfig()
+    resume: ResumeConfig = ResumeConfig()
     engine_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """A decode or a turn decision that takes longer than this has failed."""
 

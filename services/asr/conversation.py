@@ -10,6 +10,7 @@ import structlog
 
 from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Listen, Send
 from services.asr.engines.base import Hypothesis
+from services.asr.link import Link
 from services.asr.listening import Ear, Heard, Hearing, check_audio
 from services.asr.messages import (
     ClientMessage,
@@ -22,7 +23,7 @@ from services.asr.messages import (
 from services.asr.service import AsrService
 from services.asr.session import Session
 from services.shared.protocol.base import PROTOCOL_VERSION, ErrorCode, Message, ProtocolError
-from services.shared.runtime.connection import Connection, SessionEnded
+from services.shared.runtime.connection import SessionEnded
 from services.shared.runtime.inbox import Inbox
 from services.shared.runtime.metrics import ServiceMetrics
 from services.shared.runtime.scheduler import Completed, Priority, QueueFull, SchedulerClosed
@@ -49,10 +50,8 @@ class _Job:
 class Conversation:
     """Drives one session: the only place where its inputs and its commands meet."""
 
-    def __init__(
-        self, connection: Connection, service: AsrService, metrics: ServiceMetrics
-    ) -> None:
-        self._connection = connection
+    def __init__(self, link: Link, service: AsrService, metrics: ServiceMetrics) -> None:
+        self._link = link
         self._service = service
         self._errors = metrics.errors
         self._session = Session(service.session_options())
@@ -72,12 +71,12 @@ class Conversation:
         """Start the session's tasks; they end with the group."""
         capabilities = self._service.engine.capabilities
         ready = Ready(
-            session_id=self._connection.session_id,
+            session_id=self._link.session_id,
             protocol=PROTOCOL_VERSION,
             model=capabilities.model,
             languages=capabilities.languages,
         )
-        self._connection.send(ready)
+        self._link.send(ready)
         group.create_task(self._read())
         group.create_task(self._listen())
         group.create_task(self._collect())
@@ -95,7 +94,7 @@ class Conversation:
 
     async def _read(self) -> None:
         while True:
-            item = await self._connection.receive(busy=lambda: self._session.working)
+            item = await self._link.receive(busy=lambda: self._session.working)
             await self._inbox.put(self._codec.decode(item) if isinstance(item, str) else item)
 
     async def _listen(self) -> None:
@@ -120,6 +119,8 @@ class Conversation:
         self._carry_out(self._session.receive(message, time.monotonic()))
         if isinstance(message, Start):
             self._ear = self._service.listener.new_ear(self._session.start)
+            if message.resumable:
+                self._link.make_resumable()
 
     async def _hear(self, chunks: list[bytes], *, flush: bool = False) -> None:
         if self._ear is None:
@@ -151,10 +152,18 @@ class Conversation:
             self._tell(ProtocolError(ErrorCode.INVALID_AUDIO, sentence))
 
     async def _tick(self) -> None:
+        arrivals = 0
         while True:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
             self._give_up_late_jobs(now)
+            self._link.acknowledge(now)
+            if self._link.arrivals != arrivals:
+                arrivals = self._link.arrivals
+                self._session.returned(now)
+            # While the client is away its silence means nothing: its audio comes later.
+            if not self._link.attached:
+                continue
             if self._inbox.empty and not self._hearing:
                 self._carry_out(self._session.tick(now))
 
@@ -165,6 +174,8 @@ class Conversation:
             match command:
                 case Send(message):
                     self._send(message)
+                case Listen():
+                    self._recognition.listen(command)
                 case Decode() | Judge():
                     self._submit(command)
                 case Cancel(job_id):
@@ -174,8 +185,6 @@ class Conversation:
                     raise SessionEnded
         if self._session.congested:
             self._room.clear()
-                case Listen():
-                    self._recognition.listen(command)
         else:
             self._room.set()
 
@@ -234,7 +243,7 @@ class Conversation:
     def _tell(self, error: ProtocolError) -> None:
         """An error that the session survives."""
         self._errors.labels(error.code.value).inc()
-        self._connection.send(error.to_message())
+        self._link.send(error.to_message())
 
     def _send(self, message: Message) -> None:
         metrics = self._service.metrics
@@ -242,7 +251,7 @@ class Conversation:
             # Only a lost final is a loss: partials, speculations and decisions are made up for.
             sentence = "recognition failed for a part of the audio; the session goes on"
             self._tell(ProtocolError(ErrorCode.ENGINE_FAILED, sentence))
-        self._connection.send(message)
+        self._link.send(message)
         if isinstance(message, Final):
             metrics.finals.labels(message.suppressed or "no").inc()
             metrics.final_s.observe(message.timings.total_ms / 1000)

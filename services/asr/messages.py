@@ -58,6 +58,8 @@ class Start(Message):
         tuple[Annotated[str, Field(min_length=1, max_length=80)], ...], Field(max_length=100)
     ] = ()
     turn: TurnOptions = TurnOptions()
+    resumable: bool = False
+    """A connection that is lost may be followed by another: see :class:`Resume`."""
 
 
 class Flush(Message):
@@ -82,12 +84,44 @@ class Ready(Message):
     languages: tuple[str, ...]
 
 
-class SpeechStarted(Message):
+class Resume(Message):
+    """Client → server, in the URL's query: go on with a session whose connection was lost."""
+
+    session_id: Annotated[str, Field(min_length=1, max_length=64)]
+    last_event: Annotated[int, Field(ge=0)] = 0
+    """The latest event that the client has got; 0: none."""
+
+
+class Resumed(Message):
+    """Server → client, first after a `Resume`; the events that were missed follow."""
+
+    type: Literal["resumed"] = "resumed"
+    session_id: str
+    received: Annotated[int, Field(ge=0)]
+    """As in :class:`Ack`; the client goes on with the message after these."""
+
+
+class Ack(Message):
+    """Server → client: need not be sent again. Only in sessions that can be resumed."""
+
+    type: Literal["ack"] = "ack"
+    received: Annotated[int, Field(ge=0)]
+    """Messages of the session, text and binary, `start` included, that the service has got."""
+
+
+class SessionEvent(Message):
+    """What happens in a session, whichever connection tells of it."""
+
+    event: Annotated[int, Field(ge=1)] | None = None
+    """Counts from 1 in sessions that can be resumed; others do not have it."""
+
+
+class SpeechStarted(SessionEvent):
     type: Literal["speech_started"] = "speech_started"
     start_ms: Milliseconds
 
 
-class Partial(Message):
+class Partial(SessionEvent):
     """The turn so far that no final has covered; `stable_text` is a prefix that will not change."""
 
     type: Literal["partial"] = "partial"
@@ -97,14 +131,14 @@ class Partial(Message):
     end_ms: Milliseconds
 
 
-class TurnPending(Message):
+class TurnPending(SessionEvent):
     """The speaker may be done: `text` is what the final will say unless `turn_resumed` follows."""
 
     type: Literal["turn_pending"] = "turn_pending"
     text: str
 
 
-class TurnResumed(Message):
+class TurnResumed(SessionEvent):
     """The speaker went on; what was begun on `turn_pending` should be dropped."""
 
     type: Literal["turn_resumed"] = "turn_resumed"
@@ -132,7 +166,7 @@ class Timings(Message):
     """The decode had begun before the turn was over."""
 
 
-class Final(Message):
+class Final(SessionEvent):
     """Will not change. Exactly one with `turn_end` ends each turn."""
 
     type: Literal["final"] = "final"
@@ -145,10 +179,12 @@ class Final(Message):
     words: tuple[Word, ...] | None = None
     suppressed: str | None = None
     """Why recognised text was withheld, e.g. `no_speech`; then `text` is empty."""
+    engine: str | None = None
+    """Which engine answered, where the service has several that stand in for each other."""
     timings: Timings
 
 
-class Stopped(Message):
+class Stopped(SessionEvent):
     """Server → client, last: what was received. `dropped_ms` is 0 or a defect."""
 
     type: Literal["stopped"] = "stopped"
@@ -159,7 +195,16 @@ class Stopped(Message):
 
 ClientMessage = Start | Flush | Stop
 ServerMessage = (
-    Ready | SpeechStarted | Partial | TurnPending | TurnResumed | Final | Stopped | Error
+    Ready
+    | Resumed
+    | Ack
+    | SpeechStarted
+    | Partial
+    | TurnPending
+    | TurnResumed
+    | Final
+    | Stopped
+    | Error
 )
 
 
@@ -170,6 +215,15 @@ def client_codec() -> Codec[ClientMessage]:
 
 def server_codec() -> Codec[ServerMessage]:
     """Decodes what the server sends; for clients."""
-    return Codec(Ready, SpeechStarted, Partial, TurnPending, TurnResumed, Final, Stopped, Error)
-    engine: str | None = None
-    """Which engine answered, where the service has several that stand in for each other."""
+    return Codec(
+        Ready,
+        Resumed,
+        Ack,
+        SpeechStarted,
+        Partial,
+        TurnPending,
+        TurnResumed,
+        Final,
+        Stopped,
+        Error,
+    )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.asr.config import AsrConfig
 from services.asr.engines.base import AsrEngine, DecodeRequest, Floats, Hypothesis
@@ -31,6 +31,13 @@ class AsrMetrics:
             "voice_asr_dropped_audio_seconds", "Audio lost; 0 or a defect", registry=registry
         )
         self.finals = Counter("voice_asr_finals", "Finals sent", ["suppressed"], registry=registry)
+        self.parked = Gauge(
+            "voice_asr_parked_sessions", "Waiting for their client's return", registry=registry
+        )
+        self.resumed = Counter("voice_asr_resumed", "Clients that returned", registry=registry)
+        self.expired = Counter(
+            "voice_asr_expired", "Parked sessions whose client did not return", registry=registry
+        )
         self.final_s = Histogram(
             "voice_asr_final_seconds",
             "Last voiced audio received to final sent",

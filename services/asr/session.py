@@ -218,6 +218,10 @@ class Session:
             self._take_final(job_id, nothing, JobCost(), now)
         return self._commands()
 
+    def returned(self, now: float) -> None:
+        """The client is back on another connection: what is missing is on its way."""
+        self._arrival.excuse(now)
+
     def tick(self, now: float) -> list[Command]:
         """Wall clock: some callers send nothing in silence, which then counts as silence.
 
@@ -283,33 +287,33 @@ class Session:
         self._send(SpeechStarted(start_ms=ms_of(voiced)))
 
     def _note_voice(self, turn: Turn, since: int, now: float) -> None:
+        if not turn.listening:
+            turn.listening = True
+            self._out.append(Listen(turn.start, self._request(turn, _NOTHING, final=True)))
         end = self._history.end
         self._speech_samples += end - max(since, turn.speech_end)
         turn.speech_end, turn.voiced_at = end, now
 
-        if not turn.listening:
-            turn.listening = True
-            self._out.append(Listen(turn.start, self._request(turn, _NOTHING, final=True)))
     def _speculate(self, turn: Turn, now: float) -> None:
         """Begin the final at a pause, in case nothing more is said."""
+        if self.options.streaming:
+            self._commit(turn, now)
+            return
         if self._endpointer.options.mode is TurnMode.MANUAL:
             return
         self._drop_partial(turn)
         turn.final_job = self._begin_final(turn, self._history.end, speculative=True)
-        if self.options.streaming:
-            self._commit(turn, now)
-            return
 
-    def _ask_turn_model(self, turn: Turn) -> None:
-        if turn.judge_job is not None:
-            return
-        end = self._history.end
     def _commit(self, turn: Turn, now: float) -> None:
         """Close a long segment at a pause, whether or not the speaker goes on."""
         if self._history.end - turn.start >= self.options.commit_ms * SAMPLES_PER_MS:
             job = self._begin_final(turn, self._history.end, speculative=False)
             self._close_segment(turn, job, turn_end=False, now=now)
 
+    def _ask_turn_model(self, turn: Turn) -> None:
+        if turn.judge_job is not None:
+            return
+        end = self._history.end
         turn.judge_job = self._job()
         # The whole turn counts, also what earlier finals of it have covered.
         audio = self._history.slice(max(turn.began, end - _TURN_MODEL_SAMPLES), end)
@@ -372,13 +376,13 @@ class Session:
 
     def _agree(self, turn: Turn, hypothesis: Hypothesis, end: int) -> None:
         """Compare with the hypothesis before; very short or unsure ones promise nothing."""
+        if hypothesis.stable is not None:
+            turn.agreement.promise(hypothesis.text, hypothesis.stable, end)
+            return
         settled = ms_of(end - turn.speech_start) >= self.options.settle_ms
         sure = hypothesis.confidence is None or hypothesis.confidence >= self.options.trust
         turn.agreement.update(hypothesis.text, end, trusted=settled and sure)
 
-        if hypothesis.stable is not None:
-            turn.agreement.promise(hypothesis.text, hypothesis.stable, end)
-            return
     def _drop_partial(self, turn: Turn) -> None:
         if turn.partial_job is not None:
             self._out.append(Cancel(turn.partial_job))
@@ -470,10 +474,6 @@ class Session:
         job = self._begin_final(turn, self._quietest_cut(turn), speculative=False)
         self._close_segment(turn, job, turn_end=False, now=now)
 
-    def _quietest_cut(self, turn: Turn) -> int:
-        end = self._history.end
-        free = end - max(turn.start, turn.agreement.stable_end)
-        frames = min(len(self._quietness), free // FRAME_SAMPLES)
     def _longest_segment(self) -> int:
         """In samples. Who cannot cut further back cuts early, if there is a silence."""
         longest_ms = self.options.segment_ms
@@ -481,9 +481,13 @@ class Session:
             longest_ms -= self.options.search_ms
         return longest_ms * SAMPLES_PER_MS
 
-        if frames < 2:
-            return end
+    def _quietest_cut(self, turn: Turn) -> int:
+        end = self._history.end
         if self.options.streaming:
+            return end
+        free = end - max(turn.start, turn.agreement.stable_end)
+        frames = min(len(self._quietness), free // FRAME_SAMPLES)
+        if frames < 2:
             return end
         recent = list(self._quietness)[-frames:]
         quietest = min(range(frames - 1), key=lambda index: recent[index])
@@ -506,11 +510,11 @@ class Session:
         self._taken = job.end
         turn.start = turn.speech_start = turn.partial_end = job.end
         turn.agreement = Agreement()
+        turn.listening = False
         turn.final_job = None
         self._emit_finals(now)
 
     def _take_final(self, job_id: int, hypothesis: Hypothesis, cost: JobCost, now: float) -> None:
-        turn.listening = False
         for closed in self._closed:
             if closed.job.job_id == job_id:
                 closed.job.hypothesis, closed.job.cost = hypothesis, cost
@@ -540,7 +544,6 @@ class Session:
             hotwords=self.start.hotwords,
             word_timestamps=final and self.start.word_timestamps,
         )
-        self._out.append(Decode(job_id, request, turn.start))
 
     def _end_if_done(self) -> None:
         if not self._stopping or self._ended or self._turn is not None or self._closed:

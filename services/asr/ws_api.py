@@ -1,26 +1,65 @@
-"""`WS /v1/stream/asr`: gives every client that may come in a conversation."""
+"""`WS /v1/stream/asr`: gives every client that may come in a conversation, or its own one back."""
 
 from fastapi import APIRouter, WebSocket
+from pydantic import ValidationError
 
 from services.asr.conversation import Conversation
+from services.asr.link import Link
+from services.asr.links import Links
+from services.asr.messages import Resume
 from services.asr.service import AsrService
-from services.shared.runtime.connection import admitted, converse
-from services.shared.runtime.lifecycle import lifecycle_of
+from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.protocol.codec import describe
+from services.shared.runtime.auth import holder_of
+from services.shared.runtime.connection import admitted, converse, readmitted
+from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
 
 
-def stream_routes(service: AsrService) -> APIRouter:
+def stream_routes(service: AsrService, lifecycle: Lifecycle) -> APIRouter:
     router = APIRouter()
+    links = Links(service.config.resume, lifecycle, service.metrics)
 
     @router.websocket("/v1/stream/asr")
     async def stream(websocket: WebSocket) -> None:
-        lifecycle = lifecycle_of(websocket.app)
-        async with admitted(websocket, lifecycle) as connection:
-            if connection is None:
-                return
-            conversation = Conversation(connection, service, lifecycle.metrics)
-            try:
-                await converse(connection, lifecycle, conversation.run)
-            finally:
-                conversation.close()
+        if "session_id" in websocket.query_params:
+            await _carry_on(websocket, links)
+        else:
+            await _begin(websocket, service, links)
 
     return router
+
+
+async def _begin(websocket: WebSocket, service: AsrService, links: Links) -> None:
+    """Run a new session to its end, also when other connections carry it by then."""
+    lifecycle = lifecycle_of(websocket.app)
+    async with admitted(websocket, lifecycle) as connection:
+        if connection is None:
+            return
+        link = Link(connection, links, holder_of(websocket))
+        conversation = Conversation(link, service, lifecycle.metrics)
+        try:
+            await converse(link, lifecycle, conversation.run)
+        finally:
+            conversation.close()
+            link.close()
+
+
+async def _carry_on(websocket: WebSocket, links: Links) -> None:
+    """Let a session go on over this connection. It has its place already, so none is counted."""
+    connection = await readmitted(websocket, lifecycle_of(websocket.app))
+    if connection is None:
+        return
+    try:
+        wanted = _resume(websocket)
+        link = links.find(wanted.session_id, holder_of(websocket))
+        await link.carry_on(connection, wanted.last_event)
+    except ProtocolError as refusal:
+        links.errors.labels(refusal.code.value).inc()
+        await connection.dismiss(refusal)
+
+
+def _resume(websocket: WebSocket) -> Resume:
+    try:
+        return Resume.model_validate_strings(dict(websocket.query_params))
+    except ValidationError as error:
+        raise ProtocolError(ErrorCode.INVALID_MESSAGE, f"resume: {describe(error)}") from None

@@ -41,6 +41,9 @@ class ErrorCode(StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
     SESSION_TOO_LONG = "session_too_long"
     SLOW_CLIENT = "slow_client"
+    SESSION_NOT_FOUND = "session_not_found"
+    EVENTS_LOST = "events_lost"
+    TAKEN_OVER = "taken_over"
     UNAUTHORIZED = "unauthorized"
     OVERLOADED = "overloaded"
     SHUTTING_DOWN = "shutting_down"
@@ -92,6 +95,9 @@ ERRORS: Mapping[ErrorCode, ErrorTraits] = MappingProxyType(
         ErrorCode.IDLE_TIMEOUT: ErrorTraits(408, CloseCode.POLICY_VIOLATION, retryable=True),
         ErrorCode.SESSION_TOO_LONG: ErrorTraits(408, CloseCode.POLICY_VIOLATION, retryable=True),
         ErrorCode.SLOW_CLIENT: ErrorTraits(408, CloseCode.POLICY_VIOLATION, retryable=True),
+        ErrorCode.SESSION_NOT_FOUND: ErrorTraits(404, CloseCode.POLICY_VIOLATION),
+        ErrorCode.EVENTS_LOST: ErrorTraits(410, CloseCode.POLICY_VIOLATION),
+        ErrorCode.TAKEN_OVER: ErrorTraits(409, CloseCode.POLICY_VIOLATION),
         ErrorCode.UNAUTHORIZED: ErrorTraits(401, CloseCode.POLICY_VIOLATION),
         ErrorCode.OVERLOADED: ErrorTraits(503, CloseCode.TRY_AGAIN_LATER, retryable=True),
         ErrorCode.SHUTTING_DOWN: ErrorTraits(503, CloseCode.SERVICE_RESTART, retryable=True),
@@ -110,16 +116,27 @@ class Error(Message):
     retryable: bool
     context_id: str | None = None
     """TTS only: the context that the error belongs to."""
+    event: int | None = None
+    """ASR only: its number in a session that can be resumed."""
 
 
 class ProtocolError(Exception):
     """A fault that the client must hear of, with its code and a sentence that helps."""
 
-    def __init__(self, code: ErrorCode, message: str, *, context_id: str | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        context_id: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.context_id = context_id
+        self.retry_after_s = retry_after_s
+        """For HTTP's Retry-After, where the usual time is not right."""
 
     @property
     def traits(self) -> ErrorTraits:

@@ -43,6 +43,12 @@ class KeyRing:
             raise ProtocolError(ErrorCode.UNAUTHORIZED, "the API key is not accepted")
 
 
+def holder_of(connection: HTTPConnection) -> bytes | None:
+    """Who is it? A digest of the key that was offered; None without one."""
+    key = offered_key(connection)
+    return None if key is None else _digest(key)
+
+
 def offered_key(connection: HTTPConnection) -> str | None:
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():

@@ -62,6 +62,8 @@ class LimitsConfig(StrictConfig):
     session_s: float = Field(default=4 * 3600.0, gt=0, le=7 * 86_400)
     send_s: float = Field(default=10.0, gt=0, le=600)
     """A client that does not read for so long is cut off."""
+    dead_s: float = Field(default=40.0, gt=0, le=3600)
+    """A client that answers no ping for so long is taken for gone; keep it below `idle_s`."""
     outbox_messages: int = Field(default=512, ge=8, le=65_536)
     """Messages waiting for a slow reader before the producer is held back."""
 

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Protocol
 
 import structlog
 from fastapi import WebSocket, WebSocketDisconnect
@@ -23,10 +25,17 @@ SMALL_MESSAGE_BYTES = 80
 """Less than this (10 ms of phone audio) counts against the message rate; larger messages are held
 back by back-pressure alone, so that a file may be streamed faster than real time."""
 BURST_S = 5.0
+VANISHED = 1006
+"""The close code of a connection that was lost without one."""
 
 
 class ClientGone(Exception):
     """The client closed or vanished; there is nobody left to tell."""
+
+    def __init__(self, code: int = VANISHED) -> None:
+        super().__init__(f"close code {code}")
+        self.code = code
+        """The close code that it gave (RFC 6455 §7.1.5)."""
 
 
 class SessionEnded(Exception):
@@ -62,6 +71,10 @@ class Connection:
         self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(limits.outbox_messages)
         self._unsent: str | bytes | None = None
         """What the writer holds while the socket does not take it."""
+        self._resent: deque[str] = deque()
+        """Goes before the outbox: what another connection may have lost."""
+        self.left: asyncio.Future[ProtocolError | None] = asyncio.get_running_loop().create_future()
+        """Resolved when no session uses this connection any more, with what to tell the client."""
         self._stuck = False
 
     async def receive(self, busy: Callable[[], bool] = lambda: False) -> str | bytes:
@@ -72,14 +85,17 @@ class Connection:
                 no idleness.
 
         Raises:
-            ClientGone, ProtocolError
+            ClientGone: closed, lost, or left by its session.
+            ProtocolError: too much, too often, or nothing for too long.
         """
         # The receive call must survive the idle check: a cancelled one could lose a message.
         pending = asyncio.ensure_future(self._websocket.receive())
         try:
             while True:
-                done, _ = await asyncio.wait({pending}, timeout=self._limits.idle_s)
-                if done:
+                await self._first_of(pending, self._limits.idle_s)
+                if self.left.done():
+                    raise ClientGone
+                if pending.done():
                     break
                 if not busy():
                     raise ProtocolError(
@@ -91,7 +107,7 @@ class Connection:
                 pending.cancel()
         event = pending.result()
         if event["type"] == "websocket.disconnect":
-            raise ClientGone
+            raise ClientGone(event.get("code", VANISHED))
         return self._checked(event.get("text"), event.get("bytes"))
 
     def _checked(self, text: str | None, data: bytes | None) -> str | bytes:
@@ -116,8 +132,12 @@ class Connection:
         Raises:
             ProtocolError: `slow_client` when the client has stopped reading.
         """
+        self.send_text(encode(message))
+
+    def send_text(self, text: str) -> None:
+        """Queue one message that is JSON already. Raises as :meth:`send`."""
         try:
-            self._outbox.put_nowait(encode(message))
+            self._outbox.put_nowait(text)
         except asyncio.QueueFull:
             raise self._slow() from None
 
@@ -135,7 +155,31 @@ class Connection:
             raise self._slow() from None
 
     async def write(self) -> None:
-        """Send what is queued, for ever; run as a task. Raises ClientGone or `slow_client`."""
+        """Send what is queued, for ever; run as a task.
+
+        Raises:
+            ClientGone: closed, lost, or left by its session.
+            ProtocolError: `slow_client`.
+        """
+        writing = asyncio.ensure_future(self._write())
+        try:
+            await self._first_of(writing)
+            if writing.done():
+                await writing
+            raise ClientGone
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    async def _first_of(self, work: asyncio.Future[Any], timeout: float | None = None) -> None:
+        """Wait until it is done, this connection is left, or the time is over."""
+        either: set[asyncio.Future[Any]] = {work, self.left}
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _write(self) -> None:
+        while self._resent:
+            self._unsent = self._resent.popleft()
+            await self._write_one(self._unsent)
         while True:
             self._unsent = await self._outbox.get()
             try:
@@ -151,11 +195,41 @@ class Connection:
         with contextlib.suppress(ClientGone, ProtocolError, RuntimeError, TimeoutError):
             if self._unsent is not None:  # the writer was ended while it waited with this
                 await self._write_one(self._unsent)
+            while self._resent:
+                await self._write_one(self._resent.popleft())
             while not self._outbox.empty():
                 await self._write_one(self._outbox.get_nowait())
             async with asyncio.timeout(self._limits.send_s):
                 # A close frame carries 123 bytes of reason at most (RFC 6455 §5.5).
                 await self._websocket.close(code, reason.encode()[:123].decode(errors="ignore"))
+
+    def resend(self, texts: Iterable[str]) -> None:
+        """Send these before anything else; to be called before :meth:`write`."""
+        self._resent.extend(texts)
+
+    def leave(self, reason: ProtocolError | None = None) -> None:
+        """The session goes on without this connection: its reading and writing end.
+
+        Args:
+            reason: what the client should be told, if there may be one.
+        """
+        if not self.left.done():
+            self.left.set_result(reason)
+
+    async def close_when_left(self) -> None:
+        """Wait until the session has left this connection, then close it."""
+        reason = await asyncio.shield(self.left)
+        if reason is not None:
+            await self.dismiss(reason)
+
+    async def dismiss(self, reason: ProtocolError) -> None:
+        """Tell the client why this connection ends, and nothing else, and close it."""
+        self._unsent = None
+        self._resent.clear()
+        while not self._outbox.empty():
+            self._outbox.get_nowait()
+        self.send(reason.to_message())
+        await self.finish(reason.traits.close or CloseCode.INTERNAL_ERROR, reason.code.value)
 
     async def _write_one(self, message: str | bytes) -> None:
         try:
@@ -176,6 +250,22 @@ class Connection:
         )
 
 
+class Peer(Protocol):
+    """Whom a session talks to: one connection, or whatever stands for several."""
+
+    @property
+    def session_id(self) -> str: ...
+
+    def send(self, message: BaseModel) -> None:
+        """Queue one message; raises ProtocolError `slow_client`."""
+
+    async def write(self) -> None:
+        """Send what is queued until that is of no use any more; then raises why."""
+
+    async def finish(self, code: CloseCode, reason: str = "") -> None:
+        """Send what is left, then close."""
+
+
 @contextlib.asynccontextmanager
 async def admitted(websocket: WebSocket, lifecycle: Lifecycle) -> AsyncIterator[Connection | None]:
     """Check key and room before the upgrade; yields None when the client was refused over HTTP."""
@@ -184,17 +274,40 @@ async def admitted(websocket: WebSocket, lifecycle: Lifecycle) -> AsyncIterator[
             lifecycle.keys.check(websocket)
             stack.enter_context(lifecycle.admit())
         except ProtocolError as refusal:
-            lifecycle.metrics.errors.labels(refusal.code.value).inc()
-            await websocket.send_denial_response(error_response(refusal))
+            await _refuse(websocket, lifecycle, refusal)
             yield None
             return
-        offered = websocket.scope.get("subprotocols") or []
-        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        yield Connection(websocket, lifecycle.limits)
+        yield await _accept(websocket, lifecycle)
+
+
+async def readmitted(websocket: WebSocket, lifecycle: Lifecycle) -> Connection | None:
+    """Check the key before the upgrade, but not the room: the session has its place already.
+
+    Returns:
+        None when the client was refused over HTTP.
+    """
+    try:
+        lifecycle.keys.check(websocket)
+        lifecycle.check_open()
+    except ProtocolError as refusal:
+        await _refuse(websocket, lifecycle, refusal)
+        return None
+    return await _accept(websocket, lifecycle)
+
+
+async def _refuse(websocket: WebSocket, lifecycle: Lifecycle, refusal: ProtocolError) -> None:
+    lifecycle.metrics.errors.labels(refusal.code.value).inc()
+    await websocket.send_denial_response(error_response(refusal))
+
+
+async def _accept(websocket: WebSocket, lifecycle: Lifecycle) -> Connection:
+    offered = websocket.scope.get("subprotocols") or []
+    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    return Connection(websocket, lifecycle.limits)
 
 
 async def converse(
-    connection: Connection,
+    peer: Peer,
     lifecycle: Lifecycle,
     run: Callable[[asyncio.TaskGroup], None],
 ) -> None:
@@ -204,11 +317,11 @@ async def converse(
         run: starts the session's own tasks in the group. A task ends the session by raising
             SessionEnded, ClientGone or a fatal ProtocolError.
     """
-    structlog.contextvars.bind_contextvars(session_id=connection.session_id)
+    structlog.contextvars.bind_contextvars(session_id=peer.session_id)
     ending: BaseException = SessionEnded()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(connection.write())
+            group.create_task(peer.write())
             group.create_task(_limit_session(lifecycle))
             run(group)
     except* (SessionEnded, ClientGone, ProtocolError) as endings:
@@ -216,7 +329,7 @@ async def converse(
     except* Exception as failures:  # one session's fault never leaves it
         log.error("session failed", exc_info=failures)
         ending = internal_error()
-    await _say_goodbye(connection, lifecycle, ending)
+    await _say_goodbye(peer, lifecycle, ending)
 
 
 async def _limit_session(lifecycle: Lifecycle) -> None:
@@ -231,16 +344,16 @@ async def _limit_session(lifecycle: Lifecycle) -> None:
     raise ProtocolError(ErrorCode.SHUTTING_DOWN, "the service is shutting down; connect again")
 
 
-async def _say_goodbye(connection: Connection, lifecycle: Lifecycle, ending: BaseException) -> None:
+async def _say_goodbye(peer: Peer, lifecycle: Lifecycle, ending: BaseException) -> None:
     if isinstance(ending, ProtocolError):
         lifecycle.metrics.errors.labels(ending.code.value).inc()
         log.info("session ended", code=ending.code.value, reason=ending.message)
         with contextlib.suppress(ProtocolError):
-            connection.send(ending.to_message())
+            peer.send(ending.to_message())
         close = ending.traits.close or CloseCode.INTERNAL_ERROR
-        await connection.finish(close, ending.code.value)
+        await peer.finish(close, ending.code.value)
     elif isinstance(ending, SessionEnded):
-        await connection.finish(ending.code, ending.reason)
+        await peer.finish(ending.code, ending.reason)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

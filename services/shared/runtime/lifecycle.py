@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import StrEnum
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import structlog
 from fastapi import FastAPI
@@ -46,6 +46,8 @@ class Lifecycle:
         self.phase = Phase.STARTING
         self.failure: str | None = None
         self.owners: list[ModelOwner] = []
+        self.draining = asyncio.Event()
+        """Set when nobody can come in any more, also not come back."""
         self.closing = asyncio.Event()
         """Set when sessions that outlived the drain must end now."""
         self.failed = asyncio.Event()
@@ -67,7 +69,10 @@ class Lifecycle:
         Raises:
             ProtocolError: `overloaded` or `shutting_down`; the caller answers 503 + Retry-After.
         """
-        self._refuse_if_closed()
+        self.check_open()
+        if self._sessions >= self.limits.max_sessions:
+            sentence = f"all {self.limits.max_sessions} sessions are taken; try again shortly"
+            self._refuse(ErrorCode.OVERLOADED, sentence)
         self._sessions += 1
         self._idle.clear()
         self.metrics.sessions.set(self._sessions)
@@ -80,18 +85,16 @@ class Lifecycle:
             if self._sessions == 0:
                 self._idle.set()
 
-    def _refuse_if_closed(self) -> None:
-        reason: ErrorCode | None = None
+    def check_open(self) -> None:
+        """Raises ProtocolError `overloaded` or `shutting_down` unless the service is at work."""
         if self.phase is Phase.STARTING:
-            reason, sentence = ErrorCode.OVERLOADED, "the service is still loading its models"
-        elif self.phase is not Phase.READY:
-            reason, sentence = ErrorCode.SHUTTING_DOWN, "the service is shutting down"
-        elif self._sessions >= self.limits.max_sessions:
-            reason = ErrorCode.OVERLOADED
-            sentence = f"all {self.limits.max_sessions} sessions are taken; try again shortly"
-        if reason is not None:
-            self.metrics.refused.labels(reason.value).inc()
-            raise ProtocolError(reason, sentence)
+            self._refuse(ErrorCode.OVERLOADED, "the service is still loading its models")
+        if self.phase is not Phase.READY:
+            self._refuse(ErrorCode.SHUTTING_DOWN, "the service is shutting down")
+
+    def _refuse(self, reason: ErrorCode, sentence: str) -> NoReturn:
+        self.metrics.refused.labels(reason.value).inc()
+        raise ProtocolError(reason, sentence)
 
     def fail(self, error: BaseException) -> None:
         self.phase = Phase.FAILED
@@ -102,6 +105,7 @@ class Lifecycle:
         """Refuse new sessions, let the live ones finish, then ask the rest to leave."""
         if self.phase is not Phase.FAILED:
             self.phase = Phase.DRAINING
+        self.draining.set()
         log.info("draining", sessions=self._sessions, limit_s=limit_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):

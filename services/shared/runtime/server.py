@@ -26,6 +26,7 @@ from services.shared.runtime.config import (
     ServerConfig,
     ServiceSettings,
 )
+from services.shared.runtime.connection import VANISHED
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.logs import configure_logs
 
@@ -36,6 +37,19 @@ def _web_sockets(linger_s: float) -> type[WebSocketsSansIOProtocol]:
     """uvicorn closes a connection when all is read, which may be never; this gives up."""
 
     class LingeringWebSockets(WebSocketsSansIOProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.conn.close_rcvd is None:  # uvicorn would say 1005: closed, without a code
+                self.queue.put_nowait({"type": "websocket.disconnect", "code": VANISHED})
+            super().connection_lost(exc)
+
+        def keepalive_timeout(self) -> None:
+            if self.read_paused and self.ping_timeout:
+                # It is us who do not read: the answer may be waiting behind what we have not read.
+                self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+                return
+            super().keepalive_timeout()
+            self.loop.call_later(linger_s, self.transport.abort)
+
         def on_task_complete(self, task: "asyncio.Task[None]") -> None:
             super().on_task_complete(task)
             self.loop.call_later(linger_s, self.transport.abort)
@@ -99,8 +113,8 @@ def create_server(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> D
         # The connection refuses what is over the limit, with a sentence; this bounds memory.
         ws_max_size=4 * limits.max_message_bytes,
         ws_per_message_deflate=False,  # audio does not compress; the CPU is for the models
-        ws_ping_interval=20,
-        ws_ping_timeout=40,
+        ws_ping_interval=limits.dead_s / 3,
+        ws_ping_timeout=limits.dead_s * 2 / 3,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=math.ceil(limits.send_s) + 1,
         h11_max_incomplete_event_size=64 * 1024,

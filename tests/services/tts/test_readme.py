@@ -19,13 +19,16 @@ from services.tts.http_api import SynthesizeRequest
 from tests.services.serving import LiveService
 
 README = Path(messages.__file__).with_name("README.md").read_text(encoding="utf-8")
-AUDIO_INPUT_ONLY = {
+OF_ASR = {
     ErrorCode.UNSUPPORTED_AUDIO,
     ErrorCode.INVALID_AUDIO,
     ErrorCode.UNREADABLE_AUDIO,
     ErrorCode.AUDIO_TOO_LONG,
+    ErrorCode.SESSION_NOT_FOUND,
+    ErrorCode.EVENTS_LOST,
+    ErrorCode.TAKEN_OVER,
 }
-"""Codes that a service without audio input never gives."""
+"""Codes that this service never gives: it hears no audio and resumes no session."""
 
 
 def blocks(language: str) -> list[str]:
@@ -51,7 +54,7 @@ def test_each_message_has_one_valid_example(section: str, codec: Codec[Any], uni
     assert [type(message) for message in shown] == list(union.__args__)
     for message, example in zip(shown, examples(of=section), strict=True):
         missing = set(type(message).model_fields) - set(json.loads(example))
-        assert missing <= {"context_id"}, f"{message} shows nothing of {missing}"
+        assert missing <= {"context_id", "event"}, f"{message} shows nothing of {missing}"
 
 
 def test_every_json_block_is_a_message_or_a_request() -> None:
@@ -69,7 +72,7 @@ def test_the_table_of_errors_is_the_servers() -> None:
     assert told == {
         code: (traits.http_status, traits.close, traits.retryable)
         for code, traits in ERRORS.items()
-        if code not in AUDIO_INPUT_ONLY
+        if code not in OF_ASR
     }
 
 
