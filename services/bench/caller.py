@@ -44,7 +44,7 @@ async def place_call(line: Line, script: Script) -> Call:
     try:
         async with (
             asyncio.timeout(script.duration_s + _DRAIN_S),
-            open_asr(line.url, _start(line, script), key=line.key) as stream,
+            open_asr(line.url, _start(line, script), key=line.key, reconnect=None) as stream,
         ):
             began = time.monotonic()
             speaking = asyncio.create_task(_speak(stream, call, line, began))

@@ -1,9 +1,11 @@
 """A client of the ASR service, for the command line, the demo and the benchmarks."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 from websockets.asyncio.client import ClientConnection
@@ -17,11 +19,30 @@ from services.client.connection import (
     open_socket,
     refusal,
 )
+from services.client.reconnect import RECONNECT, Reconnect, ResumingAsrStream
 from services.shared.protocol.codec import encode
 
 
-class AsrStream:
-    """One live session: audio in, messages out."""
+class AsrStream(Protocol):
+    """One live session: audio in, messages out. :func:`open_asr` gives it."""
+
+    ready: Ready
+
+    @property
+    def session_id(self) -> str: ...
+
+    async def send_audio(self, data: bytes) -> None: ...
+
+    async def flush(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def events(self) -> AsyncIterator[tuple[float, ServerMessage]]:
+        """Messages with their time of arrival (`time.monotonic()`), until the session is over."""
+
+
+class SimpleAsrStream:
+    """A session that ends with its connection."""
 
     def __init__(self, socket: ClientConnection, ready: Ready) -> None:
         self.session_id = ready.session_id
@@ -47,17 +68,36 @@ class AsrStream:
 
 
 @asynccontextmanager
-async def open_asr(url: str, start: Start, *, key: str | None = None) -> AsyncIterator[AsrStream]:
+async def open_asr(
+    url: str,
+    start: Start,
+    *,
+    key: str | None = None,
+    reconnect: Reconnect | None = RECONNECT,
+) -> AsyncIterator[AsrStream]:
     """Connect to `ws://host:port` and start a session.
+
+    Args:
+        reconnect: how to go on when the connection is lost; None: not at all.
 
     Raises:
         ServiceError: unreachable or refused.
     """
+    if reconnect is not None:
+        stream = ResumingAsrStream(url, start, key, reconnect)
+        await stream.connect()
+        running = asyncio.create_task(stream.run())
+        try:
+            yield stream
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        return
     socket = await open_socket(f"{url}/v1/stream/asr", key)
     async with socket:
         ready = await first_message(socket, server_codec(), Ready)
         await socket.send(encode(start))
-        yield AsrStream(socket, ready)
+        yield SimpleAsrStream(socket, ready)
 
 
 async def transcribe_file(

@@ -30,8 +30,11 @@ def headers_for(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-async def open_socket(url: str, key: str | None) -> ClientConnection:
+async def open_socket(url: str, key: str | None, *, dead_s: float = 40.0) -> ClientConnection:
     """Open a WebSocket.
+
+    Args:
+        dead_s: a service that answers no ping for so long is taken for gone.
 
     Raises:
         ServiceError: unreachable, or refused with the service's own sentence.
@@ -43,6 +46,8 @@ async def open_socket(url: str, key: str | None) -> ClientConnection:
             max_size=MAX_MESSAGE,
             open_timeout=CONNECT_S,
             close_timeout=CONNECT_S,
+            ping_interval=dead_s / 2,
+            ping_timeout=dead_s / 2,
             compression=None,
             proxy=None,
         )
