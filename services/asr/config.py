@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.asr.endpointing import EndpointingOptions
@@ -19,10 +19,47 @@ from services.shared.runtime.config import (
 DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
 
 
+EngineName = Literal["faster_whisper", "google", "fake"]
+
+
+class GoogleConfig(StrictConfig):
+    """Google Cloud Speech-to-Text v2; credentials come by GOOGLE_APPLICATION_CREDENTIALS."""
+
+    project: str | None = None
+    """None: the project of the credentials."""
+    location: str = Field(default="global", pattern=r"^[a-z0-9-]+$")
+    recognizer: str = "_"
+    """The name of a recognizer of the project; `_`: none, everything is asked here."""
+    endpoint: str | None = None
+    """host:port instead of the location's; on loopback without TLS and credentials, for tests."""
+    model: str = "latest_long"
+    language_codes: tuple[str, ...] = Field(default=("en-US",), min_length=1)
+    """BCP-47; with several Google detects which is spoken, unless the client says so."""
+    word_times: bool = True
+    """Some models have none; then long streams may lose or double a word where they are cut."""
+    phrase_boost: float = Field(default=10.0, ge=0, le=20)
+    """How much hotwords and prompt are favoured."""
+    segment_s: float = Field(default=60.0, ge=10, le=3600)
+    """Longest audio of one final."""
+    roll_s: float = Field(default=240.0, gt=0, le=290)
+    """Age from which on a stream is left for a new one at its next settled result."""
+    longest_stream_s: float = Field(default=290.0, gt=0, le=300)
+    """And at the latest; Google ends streams at 305 s."""
+    replay_rate: float = Field(default=2.0, ge=1, le=100)
+    """Seconds of audio sent a second when there is some to catch up with."""
+    connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    final_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    """Longest wait for the last words after the last audio."""
+
+
 class EngineConfig(StrictConfig):
     """Which recogniser, where it runs and how it decodes."""
 
-    name: Literal["faster_whisper", "fake"] = "faster_whisper"
+    name: EngineName = "faster_whisper"
+    failover: tuple[EngineName, ...] = ()
+    """Several engines in order, instead of `name`: when one fails, the next goes on."""
+    failover_after_s: float = Field(default=8.0, gt=0, le=300)
+    """An engine that has not answered by then is given up for the next one."""
     model: str = "whisper-tiny.en"
     """An id of the model catalogue (`voice models list`) or a path to a CTranslate2 model."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
@@ -41,6 +78,19 @@ class EngineConfig(StrictConfig):
     """Longest batch by prediction: a caller never waits longer for the one before."""
     delay_ms: int = Field(default=0, ge=0, le=60_000)
     """Engine `fake` only: pretend that a batch takes so long."""
+    google: GoogleConfig = GoogleConfig()
+
+    @property
+    def names(self) -> tuple[EngineName, ...]:
+        """The engines to use, the first one first."""
+        return self.failover or (self.name,)
+
+    @field_validator("failover")
+    @classmethod
+    def _several(cls, names: tuple[EngineName, ...]) -> tuple[EngineName, ...]:
+        if len(names) == 1 or len(set(names)) < len(names):
+            raise ValueError("name at least two engines, each once, or none")
+        return names
 
 
 class VadConfig(StrictConfig):
