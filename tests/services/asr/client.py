@@ -95,10 +95,15 @@ class Caller:
 
 @asynccontextmanager
 async def session(
-    url: str, *, ready: bool = True, start: dict[str, Any] | None = None, **options: Any
+    url: str,
+    *,
+    query: str = "",
+    ready: bool = True,
+    start: dict[str, Any] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Caller]:
     """Connect to `ws://host:port`, read the `ready` unless told not to, send a `start`."""
-    path = f"{url}/v1/stream/asr"
+    path = f"{url}/v1/stream/asr{query}"
     async with connect(path, proxy=None, compression=None, max_size=None, **options) as socket:
         caller = Caller(socket)
         if ready:
