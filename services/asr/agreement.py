@@ -71,7 +71,7 @@ class Agreement:
 
 
 def keeping(promise: str, text: str) -> str:
-    """A text that begins with what was promised, as late as an engine may have thought better of it.
+    """The text, beginning with what was promised even if the engine has thought better of it.
 
     Where it contradicts the promise, the promise stands for as many words as it has.
     """

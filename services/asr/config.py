@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.asr.endpointing import EndpointingOptions
+from services.asr.engines.base import Capabilities
 from services.asr.messages import TurnMode
 from services.asr.session import SessionOptions
 from services.shared.runtime.config import (
@@ -17,6 +18,9 @@ from services.shared.runtime.config import (
 )
 
 DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
+
+_SEGMENT_MARGIN_MS = 2000
+"""What a segment stays below the engine's longest audio."""
 
 
 EngineName = Literal["faster_whisper", "google", "fake"]
@@ -161,8 +165,8 @@ class AsrConfig(ServiceSettings):
     engine_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """A decode or a turn decision that takes longer than this has failed."""
 
-    def session_options(self, languages: tuple[str, ...]) -> SessionOptions:
-        """What sessions need to know of all this."""
+    def session_options(self, engine: Capabilities) -> SessionOptions:
+        """What sessions need to know of all this, and of the engine."""
         turn, vad = self.turn, self.vad
         endpointing = EndpointingOptions(
             mode=turn.mode,
@@ -178,7 +182,17 @@ class AsrConfig(ServiceSettings):
         )
         return SessionOptions(
             endpointing=endpointing,
-            languages=languages,
+            languages=engine.languages,
+            streaming=engine.streaming,
+            **_segments(engine),
             partial_every_ms=self.partials.every_ms,
             partial_after_ms=self.partials.after_ms,
         )
+
+
+def _segments(engine: Capabilities) -> dict[str, int]:
+    """How long segments may be. Batch engines have segments of Whisper's length."""
+    longest_ms = round(engine.max_seconds * 1000) - _SEGMENT_MARGIN_MS
+    if engine.streaming:
+        return {"segment_ms": longest_ms, "commit_ms": longest_ms // 2}
+    return {"segment_ms": min(longest_ms, 28_000)}

@@ -69,7 +69,7 @@ class Conversation:
 
     def run(self, group: asyncio.TaskGroup) -> None:
         """Start the session's tasks; they end with the group."""
-        capabilities = self._service.engine.capabilities
+        capabilities = self._service.recogniser.capabilities
         ready = Ready(
             session_id=self._link.session_id,
             protocol=PROTOCOL_VERSION,
@@ -101,6 +101,7 @@ class Conversation:
         """Hear audio and obey messages in the order in which they came."""
         while True:
             await self._room.wait()
+            await self._recognition.room()
             item = await self._inbox.take(self._chunk_bytes())
             if isinstance(item, list):
                 self._session.expect_audio()

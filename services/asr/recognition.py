@@ -6,11 +6,15 @@ the same three methods; the session cannot tell.
 """
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
+
+import structlog
 
 from services.asr.commands import Decode, Listen
-from services.asr.engines.base import DecodeRequest, Floats, Hypothesis
+from services.asr.engines.base import AsrEngine, Capabilities, DecodeRequest, Floats, Hypothesis
 from services.shared.runtime.scheduler import Completed, Priority, Scheduler
+
+log = structlog.get_logger(__name__)
 
 Answer = asyncio.Future[Completed[Hypothesis]]
 
@@ -47,6 +51,42 @@ class Recognition(Protocol):
         ...
 
 
+class Recogniser(Protocol):
+    """The service's recogniser, of which each session gets a :class:`Recognition`."""
+
+    name: str
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def schedulers(self) -> tuple[Scheduler[Any, Any], ...]:
+        """Its models' owners, whose health tells the service's."""
+        ...
+
+    def busy_for(self) -> float:
+        """Seconds that a piece of work has been under way; a large value is a hang."""
+        ...
+
+    def load(self) -> None:
+        """Load and warm up; may take seconds, off the event loop."""
+        ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def new_recognition(self) -> Recognition: ...
+
+    def transcribe(self, request: DecodeRequest) -> Answer:
+        """A piece of a recording, behind all live callers; cancel the answer to withdraw it.
+
+        Raises:
+            QueueFull, SchedulerClosed
+        """
+        ...
+
+
 class BatchRecognition:
     """An engine that batches the requests of all sessions, behind its scheduler."""
 
@@ -68,3 +108,43 @@ class BatchRecognition:
 
     def close(self) -> None:
         """Nothing of a session stays with a batch engine."""
+
+
+class BatchRecogniser:
+    """A batch engine and the scheduler that owns it."""
+
+    def __init__(
+        self, name: str, engine: AsrEngine, decoder: Scheduler[DecodeRequest, Hypothesis]
+    ) -> None:
+        self.name = name
+        self._engine = engine
+        self._decoder = decoder
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._engine.capabilities
+
+    @property
+    def schedulers(self) -> tuple[Scheduler[Any, Any], ...]:
+        return (self._decoder,)
+
+    def busy_for(self) -> float:
+        return self._decoder.busy_for()
+
+    def load(self) -> None:
+        self._engine.load()
+        self._engine.warm_up()
+
+    async def start(self) -> None:
+        self._decoder.start(self._engine.capabilities.lanes)
+
+    async def close(self) -> None:
+        if not await self._decoder.close():
+            log.error("model did not stop", model=self._decoder.name)
+        await asyncio.to_thread(self._engine.close)
+
+    def new_recognition(self) -> BatchRecognition:
+        return BatchRecognition(self._decoder)
+
+    def transcribe(self, request: DecodeRequest) -> Answer:
+        return self._decoder.submit(request, priority=Priority.BULK)

@@ -7,11 +7,14 @@ import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.asr.config import AsrConfig
-from services.asr.engines.base import AsrEngine, DecodeRequest, Floats, Hypothesis
+from services.asr.config import AsrConfig, EngineName
+from services.asr.engines.base import DecodeRequest, Floats, Hypothesis
 from services.asr.engines.registry import create_engine
+from services.asr.engines.streaming import is_streaming
 from services.asr.listening import Heard, Hearing, Listener
-from services.asr.recognition import BatchRecognition, Recognition
+from services.asr.recognition import BatchRecogniser, Recogniser, Recognition
+from services.asr.recognition_failover import FailoverRecogniser
+from services.asr.recognition_stream import StreamRecogniser
 from services.asr.session import SessionOptions
 from services.asr.vad.base import TurnModel, VadModel
 from services.asr.vad.registry import create_turn_model, create_vad
@@ -52,7 +55,9 @@ class AsrService:
     def __init__(self, config: AsrConfig, store: ModelStore, registry: CollectorRegistry) -> None:
         self.config = config
         self.metrics = AsrMetrics(registry)
-        self.engine: AsrEngine = create_engine(config.engine, store)
+        self._registry = registry
+        self._store = store
+        self.recogniser: Recogniser = self._new_recogniser(config.engine.names)
         self.vad: VadModel = create_vad(config.vad, store)
         self.turn_model: TurnModel = create_turn_model(config.turn, config.vad, store)
         self.listener = Listener(self.vad)
@@ -62,50 +67,62 @@ class AsrService:
         self.judges: Scheduler[Floats, float] = Scheduler(
             "turn", self.turn_model.probabilities, registry=registry, max_batch=4
         )
-        self.decoder: Scheduler[DecodeRequest, Hypothesis] = Scheduler(
-            "asr",
-            self.engine.transcribe,
-            registry=registry,
-            batch_key=self.engine.batch_key,
-            max_batch=config.engine.max_batch,
-            batch_cost=self.engine.cost,
-            max_batch_s=config.engine.max_batch_ms / 1000,
-        )
 
     @property
     def schedulers(self) -> tuple[Scheduler[Any, Any], ...]:
-        return (self.ears, self.judges, self.decoder)
+        return (self.ears, self.judges, *self.recogniser.schedulers)
 
     async def load(self) -> None:
         """Load and warm every model, off the event loop; ready afterwards."""
         await asyncio.to_thread(self._load)
         self.ears.start()
         self.judges.start()
-        self.decoder.start(self.engine.capabilities.lanes)
+        await self.recogniser.start()
 
     def _load(self) -> None:
         self.vad.load()
         self.turn_model.load()
-        self.engine.load()
+        self.recogniser.load()
         silence = self.vad.new_state()
         self.vad.probabilities(_silence(512)[None], [silence])
         self.turn_model.probabilities([_silence(16_000)])
-        self.engine.warm_up()
 
     async def unload(self) -> None:
-        for scheduler in self.schedulers:
+        for scheduler in (self.ears, self.judges):
             if not await scheduler.close():
                 log.error("model did not stop", model=scheduler.name)
-        await asyncio.to_thread(self.engine.close)
+        await self.recogniser.close()
 
     def engine_languages(self) -> tuple[str, ...]:
-        return self.engine.capabilities.languages
+        return self.recogniser.capabilities.languages
 
     def new_recognition(self) -> Recognition:
-        return BatchRecognition(self.decoder)
+        return self.recogniser.new_recognition()
 
     def session_options(self) -> SessionOptions:
-        return self.config.session_options(self.engine_languages())
+        return self.config.session_options(self.recogniser.capabilities)
+
+    def _new_recogniser(self, names: tuple[EngineName, ...]) -> Recogniser:
+        ladder = [self._one_recogniser(name, preferred=name == names[0]) for name in names]
+        if len(ladder) == 1:
+            return ladder[0]
+        return FailoverRecogniser(ladder, self.config.engine.failover_after_s, self._registry)
+
+    def _one_recogniser(self, name: EngineName, *, preferred: bool) -> Recogniser:
+        config = self.config.engine
+        engine = create_engine(config, self._store, name)
+        if is_streaming(engine):
+            return StreamRecogniser(name, engine)
+        decoder: Scheduler[DecodeRequest, Hypothesis] = Scheduler(
+            "asr" if preferred else f"asr_{name}",
+            engine.transcribe,
+            registry=self._registry,
+            batch_key=engine.batch_key,
+            max_batch=config.max_batch,
+            batch_cost=engine.cost,
+            max_batch_s=config.max_batch_ms / 1000,
+        )
+        return BatchRecogniser(name, engine, decoder)
 
 
 def _silence(samples: int) -> Floats:

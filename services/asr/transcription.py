@@ -17,15 +17,14 @@ from services.asr.service import AsrService
 from services.asr.transcript import Segment, Transcript
 from services.asr.vad.base import SAMPLE_RATE
 from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.runtime.lifecycle import ModelOwner
 from services.shared.runtime.scheduler import (
     Completed,
     Priority,
     QueueFull,
-    Scheduler,
     SchedulerClosed,
 )
 
-P = TypeVar("P")
 R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
@@ -91,17 +90,15 @@ async def _decode(
             while waiting and len(under_way) < _AHEAD:
                 span = waiting.pop()
                 request = _request(samples, span, wishes)
-                under_way.append((span, service.decoder.submit(request, priority=Priority.BULK)))
+                under_way.append((span, service.recogniser.transcribe(request)))
             span, job = under_way.pop(0)
-            yield span, await _answer(job, service.decoder, service)
+            yield span, await _answer(job, service.recogniser, service)
     finally:
         for _, job in under_way:
             job.cancel()
 
 
-async def _answer(
-    job: "asyncio.Future[Completed[R]]", owner: Scheduler[P, R], service: AsrService
-) -> R:
+async def _answer(job: "asyncio.Future[Completed[R]]", owner: ModelOwner, service: AsrService) -> R:
     """Await a job, as long as its turn may take to come, but not for a model that hangs.
 
     Raises:

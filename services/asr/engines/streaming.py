@@ -8,7 +8,9 @@ the engine's own.
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.asr.engines.base import Capabilities, DecodeRequest, Floats, Hypothesis
+from typing_extensions import TypeIs
+
+from services.asr.engines.base import AsrEngine, Capabilities, DecodeRequest, Floats, Hypothesis
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +97,8 @@ class StreamingEngine(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def is_streaming(engine: AsrEngine | StreamingEngine) -> TypeIs[StreamingEngine]:
+    """Tells the two kinds of engines apart, before they are loaded."""
+    return hasattr(engine, "open")

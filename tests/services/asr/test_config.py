@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from services.asr.config import DEFAULT_CONFIG, AsrConfig
+from services.asr.engines.base import Capabilities
 from services.asr.messages import TurnMode
 from services.shared.runtime.config import ConfigError
 
@@ -73,9 +74,25 @@ def test_sessions_get_what_the_operator_chose() -> None:
             "partials": {"every_ms": 500, "after_ms": 600},
         }
     )
-    options = config.session_options(("en", "vi"))
+    can = Capabilities("fake", ("en", "vi"), max_seconds=30.0, word_timestamps=True, max_batch=1)
+    options = config.session_options(can)
     assert options.languages == ("en", "vi")
     assert options.endpointing.mode is TurnMode.SILENCE
     assert options.endpointing.limit_ms == 700
     assert (options.endpointing.start_ms, options.endpointing.pre_roll_ms) == (64, 300)
     assert (options.partial_every_ms, options.partial_after_ms) == (500, 600)
+    assert (options.segment_ms, options.streaming) == (28_000, False)
+
+
+def test_segments_are_as_long_as_a_streaming_engine_likes() -> None:
+    can = Capabilities(
+        "cloud", ("en",), max_seconds=60.0, word_timestamps=True, max_batch=1, streaming=True
+    )
+    options = AsrConfig().session_options(can)
+    assert (options.segment_ms, options.commit_ms, options.streaming) == (58_000, 29_000, True)
+
+
+@pytest.mark.parametrize("names", [["google"], ["google", "google"], ["kaldi", "fake"]])
+def test_a_ladder_of_engines_has_several(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="failover"):
+        AsrConfig.model_validate({"engine": {"failover": names}})

@@ -55,18 +55,18 @@ async def test_recordings_of_several_callers_do_not_mix(service: AsrService) -> 
 
 async def test_given_up_work_leaves_the_queue(service: AsrService) -> None:
     task = asyncio.create_task(transcribe(service, tone(400, 290_000), Wishes()))
-    await eventually(lambda: service.decoder.busy_for() > 0)
+    await eventually(lambda: service.recogniser.busy_for() > 0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.sleep(0.1)
     assert [scheduler.pending for scheduler in service.schedulers] == [0, 0, 0]
-    assert service.decoder.busy_for() == 0
+    assert service.recogniser.busy_for() == 0
 
 
 async def test_a_service_that_shuts_down_says_so(service: AsrService) -> None:
     task = asyncio.create_task(transcribe(service, tone(400, 290_000), Wishes()))
-    await eventually(lambda: service.decoder.busy_for() > 0)
+    await eventually(lambda: service.recogniser.busy_for() > 0)
     await service.unload()
     with pytest.raises(SchedulerClosed):
         await task

@@ -8,6 +8,7 @@ import pytest
 from services.asr.config import EngineConfig
 from services.asr.engines.base import AsrEngine, DecodeRequest, EngineError, Floats, Hypothesis
 from services.asr.engines.registry import create_engine
+from services.asr.engines.streaming import is_streaming
 from services.shared.models.store import ModelStore
 from tests.services.asr.sounds import RATE, joined, recording, silence, tone
 
@@ -22,6 +23,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[AsrEngine]:
         made = create_engine(EngineConfig(name="fake"), ModelStore())
     else:
         made = create_engine(EngineConfig(), request.getfixturevalue("model_store"))
+    assert not is_streaming(made)
     made.load()
     made.warm_up()
     yield made
