@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from services.shared.audio.pcm import Encoding
 from services.shared.protocol.base import CloseCode, Message
 from services.tts.engines.base import Floats, SynthesisRequest
+from services.tts.messages import CacheUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Synthesize:
     job_id: int
     context_id: str
     request: SynthesisRequest
+    cache: CacheUse = CacheUse.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class OpenAudio:
     encoding: Encoding
     sample_rate: int
     """Hz that the client wants."""
+    paced: bool = False
+    """Send it in messages of 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class SendAudio:
     context_id: str
     samples: Floats = field(repr=False)
     """[n] at the source rate."""
+    asked_at: float = 0.0
+    """When the segment that they belong to was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

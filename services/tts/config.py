@@ -99,6 +99,39 @@ class TextConfig(StrictConfig):
     """A pause in the text after which an unfinished beginning is spoken."""
 
 
+class PhraseConfig(StrictConfig):
+    """A phrase to be spoken before anybody asks."""
+
+    text: str = Field(min_length=1, max_length=5000)
+    voice: VoiceId | None = None
+    language: str | None = None
+    speed: float = Field(default=1.0, ge=0.25, le=4.0)
+
+
+class CacheConfig(StrictConfig):
+    """Phrases that need not be synthesised again."""
+
+    enabled: bool = True
+    memory_mb: int = Field(default=32, ge=1, le=65_536)
+    """A minute of speech takes about 2.6 MB."""
+    folder: Path | None = None
+    """Where phrases that are asked for again survive a restart; None: in memory only. Who can read
+    it can hear what callers were told."""
+    disk_mb: int = Field(default=256, ge=1, le=1_048_576)
+    prewarm: tuple[PhraseConfig, ...] = Field(default=(), max_length=1000)
+    """Greetings, fillers: spoken before the service says that it is ready."""
+
+
+class AdmissionConfig(StrictConfig):
+    """Refuse early rather than stutter, by the predicted time to first audio."""
+
+    enabled: bool = True
+    max_first_audio_ms: PositiveMs = 1000
+    """Over this, new sessions and requests get HTTP 503 with Retry-After."""
+    max_context_first_audio_ms: PositiveMs = 3000
+    """Over this, a context of a silent session is refused; the session goes on."""
+
+
 class TtsConfig(ServiceSettings):
     """The whole configuration; overrides by environment start with `TTS__`."""
 
@@ -108,6 +141,8 @@ class TtsConfig(ServiceSettings):
     engines: EnginesConfig = EnginesConfig()
     voices: VoicesConfig = VoicesConfig()
     text: TextConfig = TextConfig()
+    cache: CacheConfig = CacheConfig()
+    admission: AdmissionConfig = AdmissionConfig()
     engine_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """A piece of audio that takes longer than this has failed."""
 

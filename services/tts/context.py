@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from services.tts.engines.base import AudioPiece, EngineError, SynthesisRequest, Voice, WordTime
 from services.tts.engines.checks import is_speakable
 from services.tts.messages import Start
+from services.tts.pacing import expected_s
 from services.tts.segmentation import Segment, Segmenter
 from services.tts.speakable import speakable
 
@@ -17,19 +18,44 @@ class Utterance:
     segment: Segment
     request: SynthesisRequest | None
     """None: there is nothing to hear in it."""
+    expected_samples: float = 0.0
+    """How many it will have, roughly."""
     job_id: int | None = None
+    asked_at: float = 0.0
+    """When somebody was."""
     done: bool = False
     """All its audio is here."""
     error: EngineError | None = None
     pieces: deque[AudioPiece] = field(default_factory=deque)
     """Audio that waits for its turn."""
     sent_samples: int = 0
+    waiting_samples: int = 0
+    """In `pieces`."""
     sent_words: list[WordTime] = field(default_factory=list)
 
     @property
     def waits(self) -> bool:
         """Nobody was asked to speak it yet."""
         return self.job_id is None and not self.done
+
+    def add(self, piece: AudioPiece) -> None:
+        self.pieces.append(piece)
+        self.waiting_samples += len(piece.samples)
+
+    def take(self, most: int | None) -> AudioPiece:
+        """The next piece, or its first `most` samples with all its words."""
+        piece = self.pieces.popleft()
+        if most is not None and len(piece.samples) > most:
+            self.pieces.appendleft(AudioPiece(piece.samples[most:]))
+            piece = AudioPiece(piece.samples[:most], piece.words)
+        self.waiting_samples -= len(piece.samples)
+        return piece
+
+    @property
+    def missing_samples(self) -> float:
+        """How many are still to be made, roughly."""
+        made = self.sent_samples + self.waiting_samples
+        return 0.0 if self.done else max(0.0, self.expected_samples - made)
 
     def spoken_text(self, sample_rate: int) -> str:
         """The source text up to the last word whose audio was sent whole."""
@@ -88,6 +114,12 @@ class Context:
         return self.sent_samples * 1000 // self.voice.sample_rate
 
     @property
+    def lead_s(self) -> float | None:
+        """How far audio may be ahead of the listener; None: as fast as it can."""
+        pacing = self.start.pacing
+        return None if pacing is None else pacing.lead_ms / 1000
+
+    @property
     def sample_rate(self) -> int:
         """Hz that the client gets."""
         return self.start.sample_rate or self.voice.sample_rate
@@ -140,9 +172,10 @@ class Context:
     def _add(self, segments: list[Segment]) -> None:
         for segment in segments:
             text = speakable(segment.text)
-            request = None
+            request, expected = None, 0.0
             if is_speakable(text):
                 request = SynthesisRequest(
                     text, self.voice.id, language=self.start.language, speed=self.start.speed
                 )
-            self.plan.append(Utterance(segment, request, done=request is None))
+                expected = expected_s(request) * self.voice.sample_rate
+            self.plan.append(Utterance(segment, request, expected, done=request is None))

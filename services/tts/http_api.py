@@ -1,6 +1,7 @@
 """`POST /v1/synthesize`: text to audio, streamed while it is made; `GET /v1/voices`."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated
@@ -20,13 +21,12 @@ from services.tts.engines.base import (
     AudioPiece,
     EngineError,
     Floats,
-    SynthesisRequest,
     Voice,
 )
-from services.tts.engines.checks import is_speakable
-from services.tts.segmentation import Segmenter
-from services.tts.service import PlaybackClock, SpeechStream, TtsService
-from services.tts.speakable import speakable
+from services.tts.listener import Listener
+from services.tts.messages import CacheUse
+from services.tts.service import TtsService
+from services.tts.speech import Speech
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,7 @@ class SynthesizeRequest(Message):
     sample_rate: Annotated[int, Field(ge=8000, le=48_000)] | None = None
     """Hz. Left out: the voice's own."""
     speed: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
+    cache: CacheUse = CacheUse.DEFAULT
 
 
 class VoiceInfo(Message):
@@ -77,15 +78,15 @@ def speech_routes(service: TtsService) -> APIRouter:
         with contextlib.ExitStack() as stack:
             stack.enter_context(lifecycle_of(request.app).admit())
             # Cutting 20,000 characters into segments takes 40 ms.
-            speech = await service.convert(Speech, service, wanted)
-            stack.callback(speech.close)
-            first = await speech.first_bytes()
-            return _SpeechResponse(speech, first, stack.pop_all())
+            reading = await service.convert(Reading, service, wanted)
+            stack.callback(reading.close)
+            first = await reading.first_bytes()
+            return _ReadingResponse(reading, first, stack.pop_all())
 
     return router
 
 
-class Speech:
+class Reading:
     """One request's audio: segments are spoken one after the other, encoded as they come.
 
     Raises:
@@ -95,20 +96,23 @@ class Speech:
     def __init__(self, service: TtsService, wanted: SynthesizeRequest) -> None:
         self._service = service
         self._voice = service.voices.choose(wanted.voice, wanted.language)
-        self._speaker = service.speaker_of(self._voice.id)
-        self._requests = [self._request(text, wanted) for text in self._texts(wanted.text)]
+        self._cache = wanted.cache
+        self._requests = service.plan(
+            wanted.text, self._voice, language=wanted.language, speed=wanted.speed
+        )
         rate = wanted.sample_rate or self._voice.sample_rate
         self.encoder = StreamEncoder(wanted.format, rate, source_rate=self._voice.sample_rate)
-        self._playback = PlaybackClock()
-        self._stream: SpeechStream | None = None
+        self._listener = Listener(service.metrics)
+        self._speech: Speech | None = None
         self._data = self._encode()
 
     async def first_bytes(self) -> bytes:
         """The beginning: until it is there, a failure can still be told by HTTP status.
 
         Raises:
-            ProtocolError
+            ProtocolError: also `overloaded`, at once, when it would take too long.
         """
+        self._service.check_requests(self._requests, self._cache)
         try:
             return await anext(self._data, b"")
         except EngineError as error:
@@ -124,9 +128,9 @@ class Speech:
 
     def close(self) -> None:
         """Stop synthesising, also when the client went away in the middle."""
-        if self._stream is not None:
-            self._speaker.abandon(self._stream)
-            self._stream = None
+        if self._speech is not None:
+            self._speech.close()
+            self._speech = None
 
     async def _encode(self) -> AsyncIterator[bytes]:
         if not self._requests:  # not every player opens a file without any sample
@@ -142,41 +146,34 @@ class Speech:
         return np.zeros(self._voice.sample_rate * _SILENCE_MS // 1000, dtype=np.float32)
 
     async def _pieces(self) -> AsyncIterator[AudioPiece]:
+        asked_at = time.monotonic()
         for request in self._requests:
-            self._service.metrics.characters.inc(len(request.text))
-            self._stream = self._speaker.open(request)
-            while piece := await self._speaker.next_piece(self._stream, self._playback.deadline):
-                seconds = len(piece.samples) / self._voice.sample_rate
-                self._playback.sent(seconds)
-                self._service.metrics.audio_s.inc(seconds)
+            self._speech = await self._service.speak(request, self._cache)
+            while piece := await self._speech.next_piece(self._listener.deadline(asked_at)):
+                if self._listener.waits(asked_at):
+                    self._listener.heard_first(asked_at, self._speech.source)
+                self._listener.sent(len(piece.samples) / self._voice.sample_rate, asked_at)
+                since = time.monotonic()
                 yield piece
-            self._stream = None
-
-    def _texts(self, text: str) -> list[str]:
-        segmenter = Segmenter(max_characters=self._service.session_options().segment_characters)
-        segments = [*segmenter.push(text), *segmenter.flush()]
-        spoken = (speakable(segment.text) for segment in segments)
-        return [each for each in spoken if is_speakable(each)]
-
-    def _request(self, text: str, wanted: SynthesizeRequest) -> SynthesisRequest:
-        return SynthesisRequest(text, self._voice.id, language=wanted.language, speed=wanted.speed)
+                self._listener.taken(since)
+            self.close()
 
 
-class _SpeechResponse(StreamingResponse):
+class _ReadingResponse(StreamingResponse):
     """Gives back what the request holds, however the response ends."""
 
-    def __init__(self, speech: Speech, first: bytes, held: contextlib.ExitStack) -> None:
+    def __init__(self, reading: Reading, first: bytes, held: contextlib.ExitStack) -> None:
         self._held = held
         super().__init__(
-            self._body(speech, first),
-            media_type=speech.encoder.content_type,
-            headers={"X-Sample-Rate": str(speech.encoder.sample_rate), "X-Accel-Buffering": "no"},
+            self._body(reading, first),
+            media_type=reading.encoder.content_type,
+            headers={"X-Sample-Rate": str(reading.encoder.sample_rate), "X-Accel-Buffering": "no"},
         )
 
     @staticmethod
-    async def _body(speech: Speech, first: bytes) -> AsyncIterator[bytes]:
+    async def _body(reading: Reading, first: bytes) -> AsyncIterator[bytes]:
         yield first
-        async for data in speech.more_bytes():
+        async for data in reading.more_bytes():
             yield data
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,4 +194,5 @@ def _check_length(text: str, limit: int) -> None:
 
 
 def _info(voice: Voice, default: Voice) -> VoiceInfo:
-    return VoiceInfo(**asdict(voice), default=voice.id == default.id)
+    shown = {name: value for name, value in asdict(voice).items() if name in VoiceInfo.model_fields}
+    return VoiceInfo(**shown, default=voice.id == default.id)

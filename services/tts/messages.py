@@ -4,6 +4,7 @@ A context is one answer: text goes in with its `context_id`, audio comes out. Co
 the order of their `start`, one after the other.
 """
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,6 +15,24 @@ from services.shared.protocol.codec import Codec
 
 Milliseconds = Annotated[int, Field(ge=0)]
 ContextId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class CacheUse(StrEnum):
+    """What becomes of phrases that were spoken before."""
+
+    DEFAULT = "default"
+    """Take what is there, keep what is new."""
+    REFRESH = "refresh"
+    """Speak anew and keep that."""
+    BYPASS = "bypass"
+    """Speak anew and keep nothing."""
+
+
+class Pacing(Message):
+    """Send audio in real time, in messages of 20 ms, as a telephone line wants it."""
+
+    lead_ms: Annotated[int, Field(ge=20, le=10_000)] = 200
+    """How much of it may be under way or wait to be played."""
 
 
 class Start(Message):
@@ -31,6 +50,11 @@ class Start(Message):
     """Hz. Left out: the voice's own."""
     speed: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
     word_timestamps: bool = False
+    interrupt: bool = False
+    """Cancel every open context first, instead of queueing behind them."""
+    pacing: Pacing | None = None
+    """Left out: as fast as the client reads."""
+    cache: CacheUse = CacheUse.DEFAULT
 
 
 class Text(Message):

@@ -2,27 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 
 from services.shared.models.store import ModelStore
 from services.shared.protocol.base import ErrorCode, ProtocolError
-from services.shared.runtime.metrics import LATENCY_S
-from services.shared.runtime.scheduler import Completed, QueueFull, Scheduler, SchedulerClosed
+from services.shared.runtime.config import ConfigError
+from services.tts.admission import Admission
+from services.tts.cache import PhraseCache
 from services.tts.config import TtsConfig
-from services.tts.engines.base import (
-    AudioPiece,
-    EngineError,
-    SynthesisRequest,
-    TtsEngine,
-    Voice,
-)
+from services.tts.engines.base import EngineError, SynthesisRequest, Voice
+from services.tts.engines.checks import is_speakable
 from services.tts.engines.registry import create_engines
+from services.tts.messages import CacheUse
+from services.tts.metrics import TtsMetrics
+from services.tts.segmentation import Segmenter
 from services.tts.session import SessionOptions
+from services.tts.speakable import speakable
+from services.tts.speakers import Speaker
+from services.tts.speech import Speech, SpeechDesk
 from services.tts.voices import VoiceCatalogue
 
 log = structlog.get_logger(__name__)
@@ -34,95 +36,6 @@ _CONVERTERS = 2
 """Threads that resample and encode; light work that must not be done on the event loop."""
 
 
-class TtsMetrics:
-    """What matters to an operator of TTS beyond what every service has."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.characters = Counter(
-            "voice_tts_characters", "Characters given to engines", registry=registry
-        )
-        self.audio_s = Counter("voice_tts_audio_seconds", "Audio sent", registry=registry)
-        self.first_audio_s = Histogram(
-            "voice_tts_first_audio_seconds",
-            "Request to the first audio of a segment",
-            buckets=LATENCY_S,
-            registry=registry,
-        )
-        self.cancelled = Counter("voice_tts_cancelled", "Contexts cancelled", registry=registry)
-
-
-class SpeechStream:
-    """One segment being spoken: a job of its engine's scheduler for each piece of audio."""
-
-    def __init__(self, engine: TtsEngine, request: SynthesisRequest) -> None:
-        self._engine = engine
-        self._request = request
-        self._pieces: Generator[AudioPiece, None, None] | None = None
-        self._cancelled = False
-
-    def step(self) -> AudioPiece | None:
-        """The next piece; None at the end. Runs in the engine's thread."""
-        if self._cancelled:
-            self._close()
-            return None
-        if self._pieces is None:
-            self._pieces = self._engine.synthesize(self._request)
-        return next(self._pieces, None)
-
-    def cancel(self) -> None:
-        """The next step frees what the engine holds for it; no later one gives audio."""
-        self._cancelled = True
-
-    def _close(self) -> None:
-        if self._pieces is not None:
-            self._pieces.close()
-
-
-class Speaker:
-    """An engine with the scheduler that owns it."""
-
-    def __init__(self, engine: TtsEngine, registry: CollectorRegistry, timeout_s: float) -> None:
-        self.engine = engine
-        self._timeout_s = timeout_s
-        self.scheduler: Scheduler[SpeechStream, AudioPiece | None] = Scheduler(
-            f"tts_{engine.name}", _step, registry=registry
-        )
-
-    def open(self, request: SynthesisRequest) -> SpeechStream:
-        return SpeechStream(self.engine, request)
-
-    async def next_piece(self, stream: SpeechStream, deadline: float) -> AudioPiece | None:
-        """Make the next piece; `deadline` is when its listener runs out of audio.
-
-        Raises:
-            EngineError
-        """
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return (await self.scheduler.submit(stream, deadline=deadline)).value
-        except EngineError:
-            raise
-        except QueueFull as error:
-            raise EngineError(str(error), code=ErrorCode.OVERLOADED) from None
-        except SchedulerClosed as error:
-            raise EngineError(str(error), code=ErrorCode.SHUTTING_DOWN) from None
-        except TimeoutError:
-            self.abandon(stream)
-            raise EngineError(f"no audio within {self._timeout_s:g} s") from None
-        except Exception as error:
-            log.error("synthesis failed", engine=self.engine.name, exc_info=error)
-            raise EngineError("the engine failed on this text") from error
-
-    def abandon(self, stream: SpeechStream) -> None:
-        """Cancel a stream and let the engine free what it holds, before any other work."""
-        stream.cancel()
-        try:
-            closing = self.scheduler.submit(stream, deadline=0.0)
-        except (QueueFull, SchedulerClosed):
-            return  # the iterator's finaliser frees it
-        closing.add_done_callback(_log_failure)
-
-
 class TtsService:
     """Owns the engines; sessions and requests share them."""
 
@@ -130,11 +43,26 @@ class TtsService:
         self.config = config
         self.metrics = TtsMetrics(registry)
         self.speakers = tuple(
-            Speaker(engine, registry, config.engine_timeout_s)
+            Speaker(engine, self.metrics, config.engine_timeout_s)
             for engine in create_engines(config.engines, store)
         )
+        admission = config.admission
+        self._admission = Admission(
+            admission.max_first_audio_ms / 1000 if admission.enabled else None,
+            admission.max_context_first_audio_ms / 1000 if admission.enabled else None,
+        )
+        self._cache = self._new_cache()
+        self._desk = SpeechDesk(self._cache, self.metrics, lambda: "")
         self._voices: VoiceCatalogue | None = None
         self._converters = ThreadPoolExecutor(_CONVERTERS, thread_name_prefix="audio")
+
+    def _new_cache(self) -> PhraseCache | None:
+        wanted = self.config.cache
+        if not wanted.enabled:
+            return None
+        return PhraseCache(
+            wanted.memory_mb << 20, wanted.folder, wanted.disk_mb << 20, self.metrics
+        )
 
     @property
     def voices(self) -> VoiceCatalogue:
@@ -150,6 +78,49 @@ class TtsService:
     def session_options(self) -> SessionOptions:
         return self.config.session_options(*(each.engine.capabilities for each in self.speakers))
 
+    def plan(
+        self, text: str, voice: Voice, *, language: str | None = None, speed: float = 1.0
+    ) -> list[SynthesisRequest]:
+        """What engines are asked for when all of a text is there. Blocks: 40 ms for a long one."""
+        segmenter = Segmenter(max_characters=self.session_options().segment_characters)
+        spoken = [speakable(each.text) for each in (*segmenter.push(text), *segmenter.flush())]
+        return [
+            SynthesisRequest(each, voice.id, language=language, speed=speed)
+            for each in spoken
+            if is_speakable(each)
+        ]
+
+    async def speak(
+        self, request: SynthesisRequest, use: CacheUse = CacheUse.DEFAULT, *, lasting: bool = False
+    ) -> Speech:
+        """Begin to speak one segment; to be closed by the caller, however it ends."""
+        voice = self.voices.choose(request.voice)
+        speaker = self.speaker_of(request.voice)
+        return await self._desk.open(speaker, voice, request, use, lasting=lasting)
+
+    # Who may speak.
+
+    def check_session(self) -> None:
+        """Is there room for one more? Raises ProtocolError `overloaded`."""
+        self._admission.check([each.load for each in self.speakers], time.monotonic())
+
+    def check_context(self, voice_id: str | None, context_id: str | None) -> None:
+        """May a silent session begin to speak? Raises ProtocolError `overloaded`."""
+        load = self.speaker_of(self.voices.choose(voice_id).id).load
+        self._admission.check_context(load, time.monotonic(), context_id)
+
+    def check_requests(self, requests: list[SynthesisRequest], use: CacheUse) -> None:
+        """Is there room for these, unless they are in the cache? Raises `overloaded`."""
+        needed = [
+            each
+            for each in requests
+            if use is not CacheUse.DEFAULT
+            or not self._desk.holds(each, self.voices.choose(each.voice))
+        ]
+        if needed:
+            load = self.speaker_of(needed[0].voice).load
+            self._admission.check([load], time.monotonic())
+
     async def convert(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run audio work off the event loop."""
         loop = asyncio.get_running_loop()
@@ -159,7 +130,37 @@ class TtsService:
         """Load and warm every engine, off the event loop; ready afterwards."""
         await asyncio.to_thread(self._load)
         for speaker in self.speakers:
-            speaker.scheduler.start()
+            speaker.start()
+        if self._cache is not None:
+            try:
+                await self._cache.open()
+            except OSError as error:
+                raise ConfigError(f"cache.folder cannot be used: {error}") from error
+            await self._prewarm()
+
+    async def _prewarm(self) -> None:
+        """Speak what callers will hear first. Ready means that greetings are instant."""
+        begun = time.monotonic()
+        for phrase in self.config.cache.prewarm:
+            voice = self.voices.choose(phrase.voice, phrase.language)
+            for request in await self.convert(
+                self.plan, phrase.text, voice, language=phrase.language, speed=phrase.speed
+            ):
+                try:
+                    await self._listen(request)
+                except EngineError as error:
+                    log.warning("a phrase could not be prewarmed", reason=error.message)
+        if self.config.cache.prewarm:
+            seconds = round(time.monotonic() - begun, 1)
+            log.info("prewarmed", phrases=len(self.config.cache.prewarm), seconds=seconds)
+
+    async def _listen(self, request: SynthesisRequest) -> None:
+        speech = await self.speak(request, lasting=True)
+        try:
+            while await speech.next_piece(time.monotonic()) is not None:
+                pass
+        finally:
+            speech.close()
 
     def _load(self) -> None:
         voices: list[Voice] = []
@@ -174,7 +175,7 @@ class TtsService:
             aliases=wanted.aliases,
         )
         for speaker in self.speakers:
-            speaker.engine.warm_up()
+            speaker.warm_up()
 
     async def unload(self) -> None:
         for speaker in self.speakers:
@@ -182,37 +183,6 @@ class TtsService:
                 await asyncio.to_thread(speaker.engine.close)
             else:
                 log.error("engine did not stop", engine=speaker.engine.name)
+        if self._cache is not None:
+            await self._cache.close()
         self._converters.shutdown(wait=False, cancel_futures=True)
-
-
-class PlaybackClock:
-    """When a listener who plays in real time runs out of what was sent."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-
-    def sent(self, seconds: float) -> None:
-        self._until = max(self._until, time.monotonic()) + seconds
-
-    def stopped(self) -> None:
-        """The listener dropped what it had not heard yet."""
-        self._until = 0.0
-
-    @property
-    def playing(self) -> bool:
-        """The listener has not heard all yet."""
-        return time.monotonic() < self._until
-
-    @property
-    def deadline(self) -> float:
-        """By when more audio is needed: now, for one who has heard nothing yet."""
-        return max(self._until, time.monotonic())
-
-
-def _step(batch: list[SpeechStream]) -> list[AudioPiece | None | Exception]:
-    return [stream.step() for stream in batch]
-
-
-def _log_failure(closing: asyncio.Future[Completed[AudioPiece | None]]) -> None:
-    if not closing.cancelled() and (error := closing.exception()) is not None:
-        log.warning("closing a cancelled stream failed", error=repr(error))

@@ -17,7 +17,7 @@ from services.shared.protocol.base import (
 )
 from services.tts.commands import Close, Command, Send
 from services.tts.context import Context
-from services.tts.engines.base import AudioPiece, EngineError
+from services.tts.engines.base import AudioPiece, EngineError, Voice
 from services.tts.messages import (
     Cancel,
     ClientMessage,
@@ -64,6 +64,7 @@ class Session:
         self._queue = SpeakingQueue(self._options.look_ahead)
         self._context_numbers = count(1)
         self._started = False
+        self._last_started: str | None = None
         self._closing = False
         self._closed = False
 
@@ -77,7 +78,17 @@ class Session:
         """When :meth:`tick` has something to do, unless more text comes before."""
         pauses = [context.paused_since for context in self._queue.contexts.values()]
         times = [since + self._options.pause_s for since in pauses if since is not None]
+        if (paced_at := self._queue.paced_at) is not None:
+            times.append(paced_at)
         return min(times, default=None)
+
+    def ahead_s(self, job_id: int) -> float:
+        """Audio that is heard after what was sent and before this job's next piece, roughly."""
+        return self._queue.ahead_s(job_id)
+
+    def paced(self, job_id: int) -> bool:
+        """Its audio waits here until it is due, so there is no use in making much of it."""
+        return self._queue.paced(job_id)
 
     def begin(self) -> list[Command]:
         """What to send first."""
@@ -102,7 +113,7 @@ class Session:
             )
         match message:
             case Start():
-                self._start(message, now)
+                return [*self._start(message, now), *self._advance(now)]
             case Text():
                 self._text(message, now)
             case Flush() | End():
@@ -128,8 +139,16 @@ class Session:
         self._queue.take_end(job_id, error)
         return list(self._advance(now))
 
+    def refuse(self, start: Start, reason: ProtocolError) -> list[Command]:
+        """There is no room for this context now: what follows of it is ignored."""
+        context_id = start.context_id or self._new_context_id()
+        self._queue.failed.append(context_id)
+        self._started, self._last_started = True, context_id
+        told = ProtocolError(reason.code, reason.message, context_id=context_id)
+        return [Send(told.to_message())]
+
     def tick(self, now: float) -> list[Command]:
-        """Time passes: text that has paused long enough is spoken."""
+        """Time passes: text that has paused long enough is spoken, and paced audio is sent."""
         for context in self._queue.contexts.values():
             since = context.paused_since
             if since is not None and now - since >= self._options.pause_s:
@@ -138,7 +157,25 @@ class Session:
 
     # Messages of the client.
 
-    def _start(self, message: Start, now: float) -> None:
+    def _start(self, message: Start, now: float) -> Iterator[Command]:
+        voice = self._checked(message)
+        if message.interrupt:
+            yield from self._cancel(Cancel(), now)
+        context = Context(
+            message.context_id or self._new_context_id(),
+            message,
+            voice,
+            max_characters=self._options.segment_characters,
+            now=now,
+        )
+        self._queue.add(context)
+        self._started, self._last_started = True, context.id
+
+    def _checked(self, message: Start) -> Voice:
+        """Who will speak. Raises ProtocolError when the context cannot be opened."""
+        voice = self._voices.choose(message.voice, message.language)
+        if message.interrupt:  # it takes the place of what is open
+            return voice
         if message.context_id in self._queue.contexts:
             raise ProtocolError(
                 ErrorCode.UNEXPECTED_MESSAGE,
@@ -152,16 +189,7 @@ class Session:
                 "wait for an audio_finished or cancel one",
                 context_id=message.context_id,
             )
-        voice = self._voices.choose(message.voice, message.language)
-        context = Context(
-            message.context_id or self._new_context_id(),
-            message,
-            voice,
-            max_characters=self._options.segment_characters,
-            now=now,
-        )
-        self._queue.add(context)
-        self._started = True
+        return voice
 
     def _new_context_id(self) -> str:
         return next(
@@ -211,7 +239,7 @@ class Session:
             )
         wanted = message.context_id
         if wanted is None:
-            if not self._queue.contexts and self._queue.failed:
+            if self._last_started in self._queue.failed:
                 return None
             wanted = next(reversed(self._queue.contexts), None)
         context = self._queue.contexts.get(wanted) if wanted else None

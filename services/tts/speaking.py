@@ -30,6 +30,7 @@ from services.tts.messages import (
     SpokenWord,
     Words,
 )
+from services.tts.pacing import Pacer
 
 _REMEMBERED = 64
 """Closed contexts whose names are kept, to tell a late message from a wrong one."""
@@ -48,6 +49,7 @@ class SpeakingQueue:
         self.closed: deque[str] = deque(maxlen=_REMEMBERED)
         self.failed: deque[str] = deque(maxlen=_REMEMBERED)
         self._look_ahead = look_ahead
+        self._pacer = Pacer()
         self._jobs: dict[int, tuple[Context, Utterance]] = {}
         self._job_ids = count(1)
 
@@ -60,12 +62,41 @@ class SpeakingQueue:
     def take_audio(self, job_id: int, piece: AudioPiece) -> None:
         """The next audio of a job; ignored when the job was cancelled."""
         if job := self._jobs.get(job_id):
-            job[1].pieces.append(piece)
+            job[1].add(piece)
 
     def take_end(self, job_id: int, error: EngineError | None = None) -> None:
         """A job gave all its audio, or failed; ignored when the job was cancelled."""
         if job := self._jobs.pop(job_id, None):
             job[1].done, job[1].error = True, error
+
+    @property
+    def paced_at(self) -> float | None:
+        """When :meth:`advance` may send more of what is there; None: it waits for nothing."""
+        context = next(iter(self.contexts.values()), None)
+        if context is None or context.lead_s is None or not context.plan:
+            return None
+        item = context.plan[0]
+        if isinstance(item, FlushMark) or not item.pieces:
+            return None
+        return self._pacer.next_at(context.lead_s)
+
+    def paced(self, job_id: int) -> bool:
+        job = self._jobs.get(job_id)
+        return job is not None and job[0].lead_s is not None
+
+    def ahead_s(self, job_id: int) -> float:
+        """Audio that is heard after what was sent and before this job's next piece, roughly."""
+        job = self._jobs.get(job_id)
+        ahead = 0.0
+        for context in self.contexts.values():
+            for item in context.plan:
+                if isinstance(item, FlushMark):
+                    continue
+                ahead += item.waiting_samples / context.voice.sample_rate
+                if job is not None and item is job[1]:
+                    return ahead
+                ahead += item.missing_samples / context.voice.sample_rate
+        return ahead
 
     def advance(self, now: float) -> Iterator[Command]:
         """Send what is ready, in order, and have the next segments made."""
@@ -74,10 +105,12 @@ class SpeakingQueue:
             yield from self._send_ready(context, now)
             if context.id in self.contexts:
                 break
-        yield from self._ask_ahead()
+        yield from self._ask_ahead(now)
 
     def cancel(self, context: Context, now: float) -> Iterator[Command]:
         """Speak nothing more of `context`."""
+        if next(iter(self.contexts)) == context.id:
+            self._pacer.stopped(now)
         yield from self._remove(context, now)
         yield Send(
             Cancelled(
@@ -94,10 +127,10 @@ class SpeakingQueue:
                 yield Send(Flushed(context_id=context.id, audio_ms=context.sent_ms))
             else:
                 yield from self._send_pieces(context, item, now)
-                if item.error is not None:
+                if item.error is not None and not item.pieces:
                     yield from self._fail(context, item.error, now)
                     return
-                if not item.done:
+                if item.pieces or not item.done:
                     return
                 context.record_spoken(item)
             context.plan.popleft()
@@ -113,22 +146,28 @@ class SpeakingQueue:
             )
 
     def _send_pieces(self, context: Context, utterance: Utterance, now: float) -> Iterator[Command]:
+        rate, lead_s = context.voice.sample_rate, context.lead_s
         while utterance.pieces:
-            piece = utterance.pieces.popleft()
+            room = None if lead_s is None else self._pacer.room(now, rate, lead_s)
+            if room == 0:
+                return
+            piece = utterance.take(room)
+            self._pacer.sent(len(piece.samples), rate, now)
             if len(piece.samples) and not context.opened:
                 context.opened = True
                 yield from self._open(context)
             before = context.sent_samples - utterance.sent_samples
-            begins_ms = before * 1000 // context.voice.sample_rate
+            begins_ms = before * 1000 // rate
             if piece.words and context.start.word_timestamps:
                 yield Send(_words(context.id, piece, begins_ms))
             if len(piece.samples):
-                yield SendAudio(context.id, piece.samples)
+                yield SendAudio(context.id, piece.samples, utterance.asked_at)
             context.record_sent(utterance, piece, now)
 
     def _open(self, context: Context) -> Iterator[Command]:
         start, rate = context.start, context.sample_rate
-        yield OpenAudio(context.id, context.voice.sample_rate, start.encoding, rate)
+        paced = start.pacing is not None
+        yield OpenAudio(context.id, context.voice.sample_rate, start.encoding, rate, paced)
         yield Send(AudioStarted(context_id=context.id, encoding=start.encoding, sample_rate=rate))
 
     def _drain(self, context: Context) -> Iterator[Command]:
@@ -157,7 +196,7 @@ class SpeakingQueue:
         if was_heard and self.contexts:
             next(iter(self.contexts.values())).take_turn(now)
 
-    def _ask_ahead(self) -> Iterator[Command]:
+    def _ask_ahead(self, now: float) -> Iterator[Command]:
         """Have segments synthesised, the next to be heard first."""
         room = self._look_ahead
         for context in self.contexts.values():
@@ -168,9 +207,10 @@ class SpeakingQueue:
                     continue
                 room -= 1
                 if item.waits:
-                    item.job_id = next(self._job_ids)
+                    item.job_id, item.asked_at = next(self._job_ids), now
                     self._jobs[item.job_id] = (context, item)
-                    yield Synthesize(item.job_id, context.id, item.request)
+                    cache = context.start.cache
+                    yield Synthesize(item.job_id, context.id, item.request, cache)
             if not context.ended:
                 return  # its next words come before those of the contexts behind it
 

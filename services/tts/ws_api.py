@@ -1,7 +1,6 @@
 """`WS /v1/stream/tts`: carries messages and audio between a client, its session and the engines."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from fastapi import APIRouter, WebSocket
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.runtime.connection import Connection, SessionEnded, admitted, converse
+from services.shared.runtime.edge import error_response
 from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
 from services.tts.commands import (
     CancelJob,
@@ -23,14 +23,17 @@ from services.tts.commands import (
     Synthesize,
 )
 from services.tts.engines.base import EngineError
-from services.tts.messages import Cancelled, client_codec
+from services.tts.listener import Listener
+from services.tts.messages import Cancelled, Start, client_codec
 from services.tts.output import AudioOutput
-from services.tts.service import PlaybackClock, TtsService
+from services.tts.service import TtsService
 from services.tts.session import Session
 
 log = structlog.get_logger(__name__)
 
-_TICK_S = 0.05
+_AHEAD_S = 3.0
+"""Of audio that is sent in real time no more than this is made before: a cancel wastes it."""
+_WAIT_S = 0.5
 
 
 def stream_routes(service: TtsService) -> APIRouter:
@@ -39,12 +42,27 @@ def stream_routes(service: TtsService) -> APIRouter:
     @router.websocket("/v1/stream/tts")
     async def stream(websocket: WebSocket) -> None:
         lifecycle = lifecycle_of(websocket.app)
+        if not await _has_room(websocket, lifecycle, service):
+            return
         async with admitted(websocket, lifecycle) as connection:
             if connection is not None:
                 conversation = Conversation(connection, service, lifecycle)
                 await converse(connection, lifecycle, conversation.run)
 
     return router
+
+
+async def _has_room(websocket: WebSocket, lifecycle: Lifecycle, service: TtsService) -> bool:
+    """Refuse before the upgrade when the engines could not keep up with one more."""
+    try:
+        lifecycle.keys.check(websocket)
+        service.check_session()
+    except ProtocolError as refusal:
+        lifecycle.metrics.errors.labels(refusal.code.value).inc()
+        lifecycle.metrics.refused.labels(refusal.code.value).inc()
+        await websocket.send_denial_response(error_response(refusal))
+        return False
+    return True
 
 
 class Conversation:
@@ -64,14 +82,18 @@ class Conversation:
         self._todo: asyncio.Queue[Sequence[Command]] = asyncio.Queue()
         """Short: engines wait for it to be empty, and clients' messages are limited in rate."""
         self._jobs: dict[int, asyncio.Task[None]] = {}
+        self._withdrawn: set[int] = set()
+        """Cancelled before they were begun."""
         self._outputs: dict[str, tuple[AudioOutput, int]] = {}
-        self._playback = PlaybackClock()
+        self._listener = Listener(service.metrics)
+        self._changed = asyncio.Event()
+        """The session's state is new, so it may want to be woken at another time."""
         self._group: asyncio.TaskGroup | None = None
 
     def run(self, group: asyncio.TaskGroup) -> None:
         """Start the session's tasks; they end with the group."""
         self._group = group
-        self._todo.put_nowait(self._session.begin())
+        self._follow(self._session.begin())
         group.create_task(self._read())
         group.create_task(self._perform())
         group.create_task(self._tick())
@@ -80,7 +102,7 @@ class Conversation:
         while True:
             # A client that listens has no reason to send: it is not idle either.
             item = await self._connection.receive(
-                busy=lambda: self._session.busy or self._playback.playing
+                busy=lambda: self._session.busy or self._listener.playing
             )
             try:
                 self._obey(item)
@@ -88,7 +110,7 @@ class Conversation:
                 if error.fatal:
                     raise
                 self._lifecycle.metrics.errors.labels(error.code.value).inc()
-                self._todo.put_nowait([Send(error.to_message())])
+                self._follow([Send(error.to_message())])
             # Messages wait in the socket while earlier ones are still being carried out.
             await self._todo.join()
 
@@ -98,15 +120,50 @@ class Conversation:
                 ErrorCode.UNEXPECTED_MESSAGE, "binary messages are not expected; send JSON text"
             )
         message = self._codec.decode(item)
-        self._todo.put_nowait(self._session.receive(message, time.monotonic()))
+        if isinstance(message, Start) and (refusal := self._refusal(message)) is not None:
+            self._lifecycle.metrics.errors.labels(refusal.code.value).inc()
+            self._follow(self._session.refuse(message, refusal))
+        else:
+            self._follow(self._session.receive(message, time.monotonic()))
+
+    def _refusal(self, start: Start) -> ProtocolError | None:
+        """Why a context cannot be spoken now; one that is heard already goes on."""
+        if self._session.busy or self._listener.playing:
+            return None
+        try:
+            self._service.check_context(start.voice, start.context_id)
+        except ProtocolError as error:
+            return error if error.code is ErrorCode.OVERLOADED else None
+        return None
+
+    def _follow(self, commands: Sequence[Command]) -> None:
+        """Have commands carried out; engines are freed at once, before what waits is sent."""
+        for command in commands:
+            if isinstance(command, CancelJob):
+                self._cancel_job(command.job_id)
+        self._todo.put_nowait(commands)
+        self._changed.set()
+
+    def _cancel_job(self, job_id: int) -> None:
+        if (task := self._jobs.pop(job_id, None)) is not None:
+            task.cancel()
+        else:
+            self._withdrawn.add(job_id)
 
     async def _tick(self) -> None:
+        """Wake the session when it wants to be."""
         while True:
-            await asyncio.sleep(_TICK_S)
-            now = time.monotonic()
-            wake_at = self._session.wake_at
+            await self._todo.join()
+            self._changed.clear()
+            wake_at, now = self._session.wake_at, time.monotonic()
             if wake_at is not None and now >= wake_at:
-                self._todo.put_nowait(self._session.tick(now))
+                self._follow(self._session.tick(now))
+                continue
+            try:
+                async with asyncio.timeout(None if wake_at is None else wake_at - now):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
 
     # The session's side.
 
@@ -125,20 +182,18 @@ class Conversation:
                 self._connection.send(message)
                 if isinstance(message, Cancelled):
                     self._service.metrics.cancelled.inc()
-                    self._playback.stopped()
+                    if message.sent_ms:
+                        self._listener.stopped()
             case Synthesize():
-                assert self._group is not None
-                self._jobs[command.job_id] = self._group.create_task(self._speak(command))
+                self._begin(command)
             case CancelJob(job_id):
-                if (task := self._jobs.pop(job_id, None)) is not None:
-                    task.cancel()
-            case OpenAudio(context_id, source_rate, encoding, sample_rate):
-                output = AudioOutput(source_rate, encoding, sample_rate)
+                self._withdrawn.discard(job_id)
+            case OpenAudio(context_id, source_rate, encoding, sample_rate, paced):
+                output = AudioOutput(source_rate, encoding, sample_rate, framed=paced)
                 self._outputs[context_id] = (output, source_rate)
-            case SendAudio(context_id, samples):
+            case SendAudio(context_id, samples, asked_at):
                 output, source_rate = self._outputs[context_id]
-                self._playback.sent(len(samples) / source_rate)
-                self._service.metrics.audio_s.inc(len(samples) / source_rate)
+                self._listener.sent(len(samples) / source_rate, asked_at)
                 await self._send_audio(await self._service.convert(output.push, samples))
             case DrainAudio(context_id):
                 output, _ = self._outputs[context_id]
@@ -148,36 +203,53 @@ class Conversation:
             case Close(code):
                 raise SessionEnded(code)
 
-    async def _send_audio(self, data: bytes) -> None:
-        if data:
+    async def _send_audio(self, messages: list[bytes]) -> None:
+        for data in messages:
+            since = time.monotonic()
             await self._connection.send_audio(data)
+            self._listener.taken(since)
 
     # The engines' side.
 
+    def _begin(self, command: Synthesize) -> None:
+        assert self._group is not None
+        if command.job_id not in self._withdrawn:
+            self._jobs[command.job_id] = self._group.create_task(self._speak(command))
+
     async def _speak(self, command: Synthesize) -> None:
         """Make one segment's audio, piece by piece."""
-        speaker = self._service.speaker_of(command.request.voice)
-        stream = speaker.open(command.request)
-        self._service.metrics.characters.inc(len(command.request.text))
-        asked, first = time.monotonic(), True
+        job_id = command.job_id
         try:
-            while True:
-                piece = await speaker.next_piece(stream, self._playback.deadline)
-                now = time.monotonic()
-                if piece is None:
-                    self._todo.put_nowait(self._session.on_done(command.job_id, now))
-                    break
-                if first:
-                    self._service.metrics.first_audio_s.observe(now - asked)
-                    first = False
-                self._todo.put_nowait(self._session.on_audio(command.job_id, piece, now))
-                await self._todo.join()
+            await self._relay(command)
         except EngineError as error:
-            failed = self._session.on_failed(command.job_id, error, time.monotonic())
-            self._todo.put_nowait(failed)
-        except asyncio.CancelledError:
-            with contextlib.suppress(Exception):
-                speaker.abandon(stream)
-            raise
+            self._follow(self._session.on_failed(job_id, error, time.monotonic()))
+        else:
+            self._follow(self._session.on_done(job_id, time.monotonic()))
         finally:
-            self._jobs.pop(command.job_id, None)
+            self._jobs.pop(job_id, None)
+
+    async def _relay(self, command: Synthesize) -> None:
+        """Give the session a segment's audio as fast as it is wanted."""
+        asked_at, job_id = time.monotonic(), command.job_id
+        waits = self._listener.waits(asked_at)
+        predicted_s = self._service.speaker_of(command.request.voice).load.first_audio_s(asked_at)
+        speech = await self._service.speak(command.request, command.cache)
+        try:
+            while piece := await speech.next_piece(await self._next_deadline(job_id, asked_at)):
+                if waits:
+                    self._listener.heard_first(asked_at, speech.source)
+                    if speech.source == "engine":
+                        self._service.metrics.predicted_s.observe(predicted_s)
+                    waits = False
+                self._follow(self._session.on_audio(job_id, piece, time.monotonic()))
+                await self._todo.join()
+        finally:
+            speech.close()
+
+    async def _next_deadline(self, job_id: int, asked_at: float) -> float:
+        """When a job's next piece is needed; waits while that is too far away."""
+        while True:
+            ahead_s = self._session.ahead_s(job_id)
+            if ahead_s <= _AHEAD_S or not self._session.paced(job_id):
+                return self._listener.deadline(asked_at, ahead_s)
+            await asyncio.sleep(min(_WAIT_S, ahead_s - _AHEAD_S))

@@ -27,7 +27,7 @@ def error_response(error: ProtocolError, *, headers: dict[str, str] | None = Non
     """The HTTP form of an error: the same JSON as on the WebSocket, with its status."""
     headers = dict(headers or {})
     if error.traits.http_status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        headers["Retry-After"] = str(error.retry_after_s or RETRY_AFTER_S)
     if error.code is ErrorCode.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(

@@ -211,6 +211,13 @@ class Scheduler(Generic[P, R]):
         future.add_done_callback(lambda done: self._withdraw(job) if done.cancelled() else None)
         return future
 
+    def hasten(self, payload: P, deadline: float) -> None:
+        """Bring the deadline of a payload's waiting job forward; one that runs is left alone."""
+        with self._condition:
+            for job in self._pending:
+                if job.payload is payload:
+                    job.deadline = min(job.deadline, deadline)
+
     def _withdraw(self, job: _Job[P, R]) -> None:
         """Forget a cancelled job now: its audio is large, and its place is wanted."""
         with self._condition, contextlib.suppress(ValueError):

@@ -1,8 +1,9 @@
 """The seam of synthesis: a request with text in, pieces of audio with word times out.
 
-Engines are synchronous and are entered by one thread only, their scheduler's. All state of a
-stream lives in the iterator that :meth:`TtsEngine.synthesize` returns: its owner takes one piece at
-a time, may serve other streams in between, and closes the iterator to cancel.
+Engines are synchronous and are entered by their scheduler's threads only, as many at a time as they
+have lanes. All state of a stream lives in the iterator that :meth:`TtsEngine.synthesize` returns:
+its owner takes one piece at a time, may serve other streams in between, and closes the iterator to
+cancel. A model run that takes long should be one that `interrupt` can end.
 """
 
 from collections.abc import Generator
@@ -52,6 +53,8 @@ class Voice:
     licence: str
     sample: str | None = None
     """URL or path of a recording to try it by."""
+    version: str = ""
+    """Changes with whatever makes the voice sound different: model, settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Capabilities:
     """BCP 47 tags that some voice speaks."""
     max_characters: int
     """Longest text of one request."""
+    lanes: int = 1
+    """Streams that may be advanced at the same time, each in a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 piper-tts and espeak-ng are GPL-3; they are installed by the dependency group `piper` only.
 """
 
+import hashlib
 import json
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -129,6 +130,7 @@ class _PiperVoice:
             engine=PiperEngine.name,
             licence=source.licence,
             sample=source.sample,
+            version=_version(source),
         )
 
     def speak(self, request: SynthesisRequest) -> Iterator[AudioPiece]:
@@ -185,6 +187,14 @@ def _read_config(model: Path) -> dict[str, Any]:
     if kind != "espeak":
         raise EngineUnavailable(f"voice {model.name} needs {kind} phonemes; only espeak is served")
     return config
+
+
+def _version(source: PiperSource) -> str:
+    """Names all that decides how the voice sounds."""
+    digest = hashlib.sha256(f"{source.speaker} {source.gain_db}".encode())
+    for path in (source.model, source.model.with_name(source.model.name + ".json")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _open_session(model: bytes, threads: int) -> Any:

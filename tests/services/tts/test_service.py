@@ -1,4 +1,4 @@
-"""The service's parts without a network: streams, speakers, the playback clock."""
+"""The service's parts without a network."""
 
 import asyncio
 import inspect
@@ -14,7 +14,9 @@ from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.tts.config import TtsConfig, VoicesConfig
 from services.tts.engines.base import AudioPiece, EngineError, SynthesisRequest
 from services.tts.engines.fake import FakeEngine
-from services.tts.service import PlaybackClock, Speaker, SpeechStream, TtsService
+from services.tts.metrics import TtsMetrics
+from services.tts.service import TtsService
+from services.tts.speakers import Speaker, SpeechStream
 from tests.services.serving import eventually
 from tests.services.tts.client import open_streams
 from tests.services.tts.conftest import tones
@@ -26,8 +28,8 @@ def ask(text: str) -> SynthesisRequest:
 
 @pytest.fixture
 async def speaker() -> AsyncIterator[Speaker]:
-    made = Speaker(FakeEngine(delay_s=0.01), CollectorRegistry(), timeout_s=1.0)
-    made.scheduler.start()
+    made = Speaker(FakeEngine(delay_s=0.01), TtsMetrics(CollectorRegistry()), timeout_s=1.0)
+    made.start()
     yield made
     assert await made.scheduler.close()
 
@@ -105,8 +107,8 @@ async def test_a_crash_tells_nothing_of_the_inside_and_the_next_text_is_spoken(
 
 
 async def test_a_piece_that_takes_too_long_fails_and_frees_the_stream() -> None:
-    slow = Speaker(FakeEngine(delay_s=0.2), CollectorRegistry(), timeout_s=0.05)
-    slow.scheduler.start()
+    slow = Speaker(FakeEngine(delay_s=0.2), TtsMetrics(CollectorRegistry()), timeout_s=0.05)
+    slow.start()
     with pytest.raises(EngineError, match=r"0\.05 s"):
         await pieces_of(slow, "one two three")
     await eventually(lambda: open_streams() == 0)
@@ -119,19 +121,6 @@ async def test_a_closed_speaker_says_that_it_shuts_down(speaker: Speaker) -> Non
         await speaker.next_piece(speaker.open(ask("one")), 0.0)
     assert caught.value.code is ErrorCode.SHUTTING_DOWN
     speaker.abandon(speaker.open(ask("one")))
-
-
-def test_the_playback_clock_tells_when_the_listener_runs_dry() -> None:
-    clock = PlaybackClock()
-    assert not clock.playing
-    assert clock.deadline == pytest.approx(time.monotonic(), abs=0.05)
-    clock.sent(10.0)
-    clock.sent(5.0)
-    assert clock.playing
-    assert clock.deadline == pytest.approx(time.monotonic() + 15, abs=0.05)
-    clock.stopped()
-    assert not clock.playing
-    assert clock.deadline == pytest.approx(time.monotonic(), abs=0.05)
 
 
 async def test_there_are_no_voices_before_the_models_are_loaded() -> None:

@@ -1,0 +1,88 @@
+"""Ends a computation that runs in an engine's thread, from another one.
+
+A cancelled caller should not pay for, nor make others wait for, a model run that has begun. Like a
+cancel scope it is ambient: whoever advances a stream says whose work it is, and the code that runs
+the model, however deep below, says how it can be ended.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+
+class Interrupt:
+    """One stream's wish to end. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._end: Callable[[], None] | None = None
+        self._raised = False
+
+    @property
+    def raised(self) -> bool:
+        return self._raised
+
+    def raise_(self) -> None:
+        """End what is running now and all that begins later."""
+        with self._lock:
+            self._raised = True
+            if self._end is not None:
+                self._end()
+
+    def _enter(self, end: Callable[[], None]) -> None:
+        with self._lock:
+            self._end = end
+            if self._raised:
+                end()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._end = None
+
+
+_CURRENT: ContextVar[Interrupt | None] = ContextVar("interrupt", default=None)
+
+
+@contextmanager
+def interrupted_by(interrupt: Interrupt) -> Iterator[None]:
+    """What runs in the block, in this thread, is this stream's work."""
+    token = _CURRENT.set(interrupt)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+@contextmanager
+def interruptible(end: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, another thread may call `end`, which makes it raise soon."""
+    interrupt = _CURRENT.get()
+    if interrupt is None:
+        yield
+        return
+    interrupt._enter(end)
+    try:
+        yield
+    finally:
+        interrupt._leave()
+
+
+def run_onnx(session: Any, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
+    """`session.run` of onnxruntime that an interrupt ends between two nodes of the graph.
+
+    Raises:
+        RuntimeError: interrupted (or any failure of the run).
+    """
+    if _CURRENT.get() is None:
+        return list(session.run(outputs, feeds))
+    from onnxruntime import RunOptions
+
+    options = RunOptions()
+
+    def end() -> None:
+        options.terminate = True
+
+    with interruptible(end):
+        return list(session.run(outputs, feeds, options))

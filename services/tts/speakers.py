@@ -1,0 +1,174 @@
+"""Engines with the schedulers that own them, and the streams of audio that they are making."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Generator
+
+import structlog
+
+from services.shared.protocol.base import ErrorCode
+from services.shared.runtime.scheduler import (
+    Completed,
+    Priority,
+    QueueFull,
+    Scheduler,
+    SchedulerClosed,
+)
+from services.tts.admission import Demand, EngineLoad
+from services.tts.engines.base import AudioPiece, EngineError, SynthesisRequest, TtsEngine
+from services.tts.engines.interrupt import Interrupt, interrupted_by
+from services.tts.metrics import TtsMetrics
+from services.tts.pacing import expected_s
+
+log = structlog.get_logger(__name__)
+
+
+class SpeechStream:
+    """One segment being spoken: a job of its engine's scheduler for each piece of audio."""
+
+    def __init__(self, engine: TtsEngine, request: SynthesisRequest) -> None:
+        self.request = request
+        self._engine = engine
+        self._pieces: Generator[AudioPiece, None, None] | None = None
+        self._interrupt = Interrupt()
+        self._turn = threading.Lock()
+        """With several lanes, one may still be stopping when another one closes the stream."""
+        self.demand = Demand(deadline=0.0, remaining_s=expected_s(request))
+
+    def step(self) -> AudioPiece | None:
+        """The next piece; None at the end. Runs in the engine's thread."""
+        with self._turn:
+            if self._interrupt.raised:
+                self._close()
+                return None
+            if self._pieces is None:
+                self._pieces = self._engine.synthesize(self.request)
+            try:
+                with interrupted_by(self._interrupt):
+                    piece = next(self._pieces, None)
+            except Exception:
+                if not self._interrupt.raised:
+                    raise
+                piece = None
+            return None if self._interrupt.raised else piece
+
+    def cancel(self) -> None:
+        """Ends what is running; the next step frees what the engine holds for it."""
+        self._interrupt.raise_()
+
+    def _close(self) -> None:
+        if self._pieces is not None:
+            self._pieces.close()
+
+
+class Speaker:
+    """An engine with the scheduler that owns it and what is known of its load."""
+
+    def __init__(self, engine: TtsEngine, metrics: TtsMetrics, timeout_s: float) -> None:
+        self.engine = engine
+        self.load = EngineLoad(engine.capabilities.lanes)
+        self._metrics = metrics
+        self._timeout_s = timeout_s
+        self.scheduler: Scheduler[SpeechStream, AudioPiece | None] = Scheduler(
+            f"tts_{engine.name}", _step, registry=metrics.registry
+        )
+
+    def start(self) -> None:
+        self.scheduler.start(self.engine.capabilities.lanes)
+
+    def warm_up(self) -> None:
+        """Bring the engine to speed and learn what its work costs. Before `start`."""
+        self.engine.warm_up()
+        text = "This is how long a sentence takes, and how long it is until one hears something."
+        stream = SpeechStream(self.engine, SynthesisRequest(text, self.engine.voices()[0].id))
+        first, begun = True, time.monotonic()
+        while piece := stream.step():
+            now = time.monotonic()
+            self._learn(stream, piece, now - begun, first=first)
+            first, begun = False, now
+
+    def open(self, request: SynthesisRequest) -> SpeechStream:
+        """Give the stream back with `finish` or `abandon`."""
+        stream = SpeechStream(self.engine, request)
+        stream.demand.deadline = time.monotonic()
+        self.load.open(stream.demand)
+        self._metrics.characters.inc(len(request.text))
+        return stream
+
+    def finish(self, stream: SpeechStream) -> None:
+        """It gave all its audio, or failed."""
+        self.load.close(stream.demand)
+
+    def hasten(self, stream: SpeechStream, deadline: float) -> None:
+        """Another listener needs the piece that is being waited for, and sooner."""
+        if deadline < stream.demand.deadline:
+            stream.demand.deadline = deadline
+            self.scheduler.hasten(stream, deadline)
+
+    async def next_piece(self, stream: SpeechStream, deadline: float) -> AudioPiece | None:
+        """Make the next piece; `deadline` is when its listener runs out of audio.
+
+        Raises:
+            EngineError
+        """
+        stream.demand.deadline = deadline
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                # All of it is urgent, some of it more so: the deadlines decide.
+                made = await self.scheduler.submit(
+                    stream, priority=Priority.URGENT, deadline=deadline
+                )
+        except EngineError:
+            raise
+        except QueueFull as error:
+            raise EngineError(str(error), code=ErrorCode.OVERLOADED) from None
+        except SchedulerClosed as error:
+            raise EngineError(str(error), code=ErrorCode.SHUTTING_DOWN) from None
+        except TimeoutError:
+            self.abandon(stream)
+            raise EngineError(f"no audio within {self._timeout_s:g} s") from None
+        except Exception as error:
+            log.error("synthesis failed", engine=self.engine.name, exc_info=error)
+            raise EngineError("the engine failed on this text") from error
+        self._note(stream, made)
+        return made.value
+
+    def abandon(self, stream: SpeechStream) -> None:
+        """Cancel a stream and let the engine free what it holds, before any other work."""
+        asked = time.monotonic()
+        self.load.close(stream.demand)
+        stream.cancel()
+        try:
+            closing = self.scheduler.submit(stream, priority=Priority.URGENT, deadline=0.0)
+        except (QueueFull, SchedulerClosed):
+            return  # the iterator's finaliser frees it
+
+        def freed(closing: asyncio.Future[Completed[AudioPiece | None]]) -> None:
+            self._metrics.cancel_s.observe(time.monotonic() - asked)
+            if not closing.cancelled() and (error := closing.exception()) is not None:
+                log.warning("closing a cancelled stream failed", error=repr(error))
+
+        closing.add_done_callback(freed)
+
+    def _note(self, stream: SpeechStream, made: Completed[AudioPiece | None]) -> None:
+        demand = stream.demand
+        if made.value is None:
+            self.load.close(demand)
+            return
+        audio_s = self._learn(stream, made.value, made.run_ms / 1000, first=not demand.begun)
+        demand.begun = True
+        demand.remaining_s = max(0.0, demand.remaining_s - audio_s)
+
+    def _learn(
+        self, stream: SpeechStream, piece: AudioPiece, run_s: float, *, first: bool
+    ) -> float:
+        """Note what a piece took; gives how long it sounds, seconds."""
+        rates = {voice.id: voice.sample_rate for voice in self.engine.voices()}
+        audio_s = len(piece.samples) / rates[stream.request.voice]
+        self.load.cost.learn(first=first, run_s=run_s, audio_s=audio_s)
+        return audio_s
+
+
+def _step(batch: list[SpeechStream]) -> list[AudioPiece | None | Exception]:
+    return [stream.step() for stream in batch]
