@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
 
-FIRST_AUDIO_TARGET_S = 0.1
+FIRST_AUDIO_TARGET_S = 0.3
 """A newcomer's first audio is due this long after it was asked for: whoever would run dry before
-goes first, all others wait."""
+goes first, all others wait. About as long as its first piece sounds, so that a crowd of newcomers
+does not make each other run dry: silence before speech is better than within."""
 _SPANS_S = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
 _TYPICAL_S = 4.0
 """Audio that a newcomer is expected to ask for."""

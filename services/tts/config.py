@@ -54,6 +54,9 @@ class PiperEngineConfig(StrictConfig):
     enabled: bool = True
     threads: int = Field(default=2, ge=1, le=64)
     """CPU threads of one synthesis."""
+    lanes: int = Field(default=1, ge=1, le=64)
+    """Syntheses at the same time. One thread for each of two lanes makes a fifth more audio on two
+    cores than two threads for one, but the first piece comes later."""
     max_characters: int = Field(default=1000, ge=100, le=5000)
     voices: tuple[PiperVoiceConfig, ...] = Field(default=(JOE,), min_length=1)
 

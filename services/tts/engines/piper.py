@@ -60,13 +60,19 @@ class PiperEngine:
     Args:
         sources: the voices, the favourite first.
         threads: CPU threads that one synthesis may use.
+        lanes: syntheses at the same time.
         max_characters: longest text of one request.
     """
 
     name = "piper"
 
     def __init__(
-        self, sources: Sequence[PiperSource], *, threads: int = 2, max_characters: int = 1000
+        self,
+        sources: Sequence[PiperSource],
+        *,
+        threads: int = 2,
+        lanes: int = 1,
+        max_characters: int = 1000,
     ) -> None:
         if not sources:
             raise EngineUnavailable("the piper engine needs at least one voice")
@@ -79,6 +85,7 @@ class PiperEngine:
             cloning=False,
             languages=tuple(dict.fromkeys(source.language for source in sources)),
             max_characters=max_characters,
+            lanes=lanes,
         )
 
     def load(self) -> None:

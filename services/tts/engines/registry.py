@@ -46,7 +46,12 @@ def _piper(config: "PiperEngineConfig", store: ModelStore) -> TtsEngine:
         )
         for voice in config.voices
     ]
-    return PiperEngine(sources, threads=config.threads, max_characters=config.max_characters)
+    return PiperEngine(
+        sources,
+        threads=config.threads,
+        lanes=config.lanes,
+        max_characters=config.max_characters,
+    )
 
 
 def find_model(model: str, suffix: str, store: ModelStore) -> Path:
