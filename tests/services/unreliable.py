@@ -26,6 +26,7 @@ class UnreliableProxy:
         self._writers: list[asyncio.StreamWriter] = []
         self._lets_through = asyncio.Event()
         self._lets_through.set()
+        self._refuses = False
         self.connections = 0
         self.ws = ""
 
@@ -39,11 +40,22 @@ class UnreliableProxy:
         """Let nothing through any more, and tell nobody, on connections there are and will be."""
         self._lets_through.clear()
 
+    def refuse(self) -> None:
+        """Lose what is connected, and all that connects from now on."""
+        self._refuses = True
+        self.cut()
+
+    def accept(self) -> None:
+        self._refuses = False
+
     def thaw(self) -> None:
         self._lets_through.set()
 
     async def carry(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self._refuses:
+            answer.transport.abort()
+            return
         cut = next(self._cuts, Cut())
         service, ask = await asyncio.open_connection(self._host, self._port)
         pair = [answer, ask]
