@@ -28,6 +28,8 @@ class LoadMeter:
         self._self = psutil.Process()
         self._shares: list[float] = []
         self._rss: list[int] = []
+        self.memory: list[tuple[float, float]] = []
+        """Resident megabytes over time: (seconds since the level began, MB)."""
         self.result: ServiceLoad | None = None
 
     @asynccontextmanager
@@ -60,11 +62,13 @@ class LoadMeter:
 
     async def _sample(self) -> None:
         before, at = self._cpu_s()[0], time.monotonic()
+        began = at
         while self._service is not None:
             await asyncio.sleep(_EVERY_S)
             now, cpu = time.monotonic(), self._cpu_s()[0]
             self._shares.append(100 * (cpu - before) / (now - at))
             self._rss.append(sum(each.memory_info().rss for each in self._family()))
+            self.memory.append((now - began, self._rss[-1] / 1e6))
             before, at = cpu, now
 
     def _family(self) -> list[psutil.Process]:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.cli.processes import ServiceProcess, running
+from services.cli.processes import ServiceName, ServiceProcess, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,30 @@ async def running_asr(config: Path | None, sessions: int, log: Path) -> AsyncIte
     Raises:
         ServiceFailed: it ended, or was not ready in time.
     """
+    async with _running("asr", config, sessions, log) as service:
+        yield service
+
+
+@asynccontextmanager
+async def running_tts(config: Path | None, sessions: int, log: Path) -> AsyncIterator[Service]:
+    """Likewise `services.tts`.
+
+    Raises:
+        ServiceFailed: it ended, or was not ready in time.
+    """
+    async with _running("tts", config, sessions, log) as service:
+        yield service
+
+
+@asynccontextmanager
+async def _running(
+    name: ServiceName, config: Path | None, sessions: int, log: Path
+) -> AsyncIterator[Service]:
     with log.open("w", encoding="utf-8") as lines:
         process = ServiceProcess(
-            "asr",
+            name,
             config=config,
-            environment={"ASR__LIMITS__MAX_SESSIONS": str(sessions)},
+            environment={f"{name.upper()}__LIMITS__MAX_SESSIONS": str(sessions)},
             on_line=lambda line: print(line, file=lines, flush=True),
         )
         async with running(process):
