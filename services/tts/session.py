@@ -143,6 +143,7 @@ class Session:
         """There is no room for this context now: what follows of it is ignored."""
         context_id = start.context_id or self._new_context_id()
         self._queue.failed.append(context_id)
+        self._queue.closed.append(context_id)
         self._started, self._last_started = True, context_id
         told = ProtocolError(reason.code, reason.message, context_id=context_id)
         return [Send(told.to_message())]

@@ -25,12 +25,14 @@ from services.tts.engines.fake import SAMPLE_RATE, FakeEngine
 from services.tts.messages import (
     AudioFinished,
     AudioStarted,
+    CacheUse,
     Cancel,
     Cancelled,
     ClientMessage,
     End,
     Flush,
     Flushed,
+    Pacing,
     Ready,
     ServerMessage,
     Start,
@@ -102,8 +104,17 @@ class Driver:
         return True
 
     def finish(self) -> None:
-        while self.step():
+        """Let the engine do all it is asked for, and the time pass that pacing takes."""
+        while self.step() or self.wait():
             pass
+
+    def wait(self) -> bool:
+        """Let the time pass until the session wants to be woken, if it does."""
+        if (wake_at := self.session.wake_at) is None:
+            return False
+        self.now = max(self.now, wake_at)
+        self.take(self.session.tick(self.now))
+        return True
 
     @property
     def messages(self) -> list[ServerMessage]:
@@ -498,13 +509,137 @@ def test_a_session_is_busy_while_it_has_something_to_speak(driver: Driver) -> No
     assert not driver.session.busy
 
 
+def test_a_start_that_interrupts_takes_the_place_of_all_others(driver: Driver) -> None:
+    driver.send(Start(context_id="a"), Text(text="Hello there, my friend."), End())
+    driver.send(Start(context_id="b"), Text(text="Behind."), End())
+    driver.step(0)
+    driver.send(Start(context_id="a", interrupt=True), Text(text="Anew."), End())
+    assert [message.context_id for message in driver.of(Cancelled)] == ["a", "b"]  # type: ignore[union-attr]
+    driver.finish()
+    [finished] = driver.of(AudioFinished)
+    assert isinstance(finished, AudioFinished)
+    assert (finished.context_id, finished.audio_ms) == ("a", 220)
+    assert driver.requests[-1].text == "Anew."
+
+
+def test_a_start_that_cannot_be_obeyed_interrupts_nothing(driver: Driver) -> None:
+    driver.send(Start(context_id="a"), Text(text="Hello there, my friend."), End())
+    assert refusal(driver, Start(voice="nobody", interrupt=True)).code is ErrorCode.UNKNOWN_VOICE
+    driver.finish()
+    assert driver.of(Cancelled) == []
+    assert len(driver.of(AudioFinished)) == 1
+
+
+def test_an_interrupting_start_needs_no_free_context() -> None:
+    driver = Driver(SessionOptions(max_contexts=1))
+    driver.send(Start(), Start(interrupt=True), Text(text="Hi."), End())
+    driver.finish()
+    assert len(driver.of(Cancelled)) == len(driver.of(AudioFinished)) == 1
+
+
+@pytest.mark.parametrize("name", ["b", None])
+def test_a_refused_context_is_answered_once_and_its_text_goes_nowhere(
+    driver: Driver, name: str | None
+) -> None:
+    driver.send(Start(context_id="a"), Text(text="First. "))
+    reason = ProtocolError(ErrorCode.OVERLOADED, "too much to do")
+    driver.take(driver.session.refuse(Start(context_id=name), reason))
+    [error] = driver.of(Error)
+    assert isinstance(error, Error)
+    assert (error.code, error.retryable) == (ErrorCode.OVERLOADED, True)
+    driver.send(Text(text="not to be heard"), Flush(), End(), Cancel(context_id=error.context_id))
+    driver.send(Text(text="Second.", context_id="a"), CloseMessage())
+    driver.finish()
+    assert driver.spoken == "First. Second."
+    assert driver.log[-1] == Close(CloseCode.NORMAL)
+
+
+def test_the_cache_is_used_as_asked(driver: Driver) -> None:
+    commands = driver.session.receive(Start(cache=CacheUse.BYPASS), driver.now)
+    commands = driver.session.receive(Text(text="Hello there. "), driver.now)
+    [synthesize] = commands
+    assert isinstance(synthesize, Synthesize)
+    assert synthesize.cache is CacheUse.BYPASS
+
+
+def paced(driver: Driver, text: str, lead_ms: int = 200) -> None:
+    driver.send(Start(context_id="a", pacing=Pacing(lead_ms=lead_ms)), Text(text=text), End())
+
+
+def run_engine(driver: Driver) -> None:
+    while driver.step():
+        pass
+
+
+def test_paced_audio_leaves_in_real_time(driver: Driver) -> None:
+    paced(driver, "Hello there, my friend, how do you do? " * 40)
+    run_engine(driver)
+    begun, before = driver.now, -1
+    assert driver.sent_ms("a") == 200
+    while driver.session.busy:
+        run_engine(driver)
+        assert driver.wait()
+        sent = driver.sent_ms("a")
+        assert sent - (driver.now - begun) * 1000 <= 201, "never more than the lead ahead"
+        assert sent > before, "never woken for nothing"
+        before = sent
+    finished = driver.of(AudioFinished)[-1]
+    assert isinstance(finished, AudioFinished)
+    assert finished.audio_ms == driver.sent_ms("a") > 40_000
+    assert driver.now - begun == pytest.approx(finished.audio_ms / 1000 - 0.2, abs=0.05)
+
+
+def test_a_cancel_drops_what_pacing_holds_back(driver: Driver) -> None:
+    paced(driver, "Hello there, my friend. How do you do?")
+    run_engine(driver)
+    driver.wait()
+    driver.send(Cancel())
+    [cancelled] = driver.of(Cancelled)
+    assert isinstance(cancelled, Cancelled)
+    assert cancelled.sent_ms == driver.sent_ms("a") == 220
+    assert cancelled.spoken_text == "Hello"
+    assert driver.session.wake_at is None
+    paced(driver, "Again.")
+    run_engine(driver)
+    assert driver.sent_ms("a") == 220 + 200, "the line is free at once"
+
+
+def test_what_is_paced_is_flushed_and_fails_when_it_was_sent(driver: Driver) -> None:
+    driver.send(Start(context_id="a", pacing=Pacing()), Text(text="Hello there."), Flush())
+    driver.send(Text(text=" And FAIL now."), End())
+    run_engine(driver)
+    assert driver.of(Flushed) == driver.of(Error) == []
+    driver.finish()
+    [flushed] = driver.of(Flushed)
+    assert isinstance(flushed, Flushed)
+    assert flushed.audio_ms == 480
+    assert len(driver.of(Error)) == 1
+    assert driver.sent_ms("a") == 480 + 140
+
+
+def test_what_comes_before_a_job_is_counted_for_its_deadline(driver: Driver) -> None:
+    driver.send(Start(), Text(text="Hello there. Another sentence. "))
+    first, second = sorted(driver.jobs)
+    assert driver.session.ahead_s(first) == 0.0
+    expected = driver.session.ahead_s(second)
+    assert 0.3 < expected < 2.0, "what the first one is going to be"
+    driver.step(1)
+    assert driver.session.ahead_s(second) == pytest.approx(expected + 0.3)
+
+
 NAMES = ("a", "b", "c")
 some_text = st.lists(
     st.sampled_from(["Hi ", "there, ", "my ", "friend. ", "FAIL. ", "😀 ", "No! ", "x"]), max_size=8
 ).map("".join)
 named = st.sampled_from(NAMES)
 steps = st.one_of(
-    st.builds(Start, context_id=named, word_timestamps=st.booleans()),
+    st.builds(
+        Start,
+        context_id=named,
+        word_timestamps=st.booleans(),
+        interrupt=st.sampled_from([False, False, True]),
+        pacing=st.none() | st.just(Pacing(lead_ms=100)),
+    ),
     st.builds(Text, text=some_text, context_id=named),
     st.builds(Text, text=some_text, context_id=named),
     st.builds(Flush, context_id=named),
@@ -598,7 +733,7 @@ def test_whatever_happens_contexts_stay_whole_and_in_order(
 
 def note(lives: list[Life], action: ClientMessage, driver: Driver) -> None:
     if isinstance(action, Start):
-        lives.append(Life(action.context_id or ""))
+        lives.append(Life(action.context_id or ""))  # what it interrupts was answered before
     elif isinstance(action, Text | Flush):
         last = next((life for life in reversed(lives) if life.name == action.context_id), None)
         if last and last.name in driver.session._queue.contexts:
