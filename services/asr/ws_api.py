@@ -1,5 +1,6 @@
 """`WS /v1/stream/asr`: gives every client that may come in a conversation, or its own one back."""
 
+import structlog
 from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 
@@ -52,6 +53,7 @@ async def _carry_on(websocket: WebSocket, links: Links) -> None:
     try:
         wanted = _resume(websocket)
         link = links.find(wanted.session_id, holder_of(websocket))
+        structlog.contextvars.bind_contextvars(session_id=link.session_id)
         await link.carry_on(connection, wanted.last_event)
     except ProtocolError as refusal:
         links.errors.labels(refusal.code.value).inc()

@@ -139,6 +139,8 @@ class ResumingAsrStream:
                     await self._reconnect()
         except ServiceError as failure:
             self._failure = failure
+        except Exception as error:  # noqa: BLE001 - whoever waits for events must hear of it
+            self._failure = ServiceError(repr(error), code="internal", retryable=False)
         finally:
             self._over = True
             await self._socket.close()
@@ -202,7 +204,8 @@ class ResumingAsrStream:
         pause, end = options.first_pause_s, time.monotonic() + options.give_up_s
         while True:
             try:
-                await self._resume()
+                async with asyncio.timeout(max(0.1, end - time.monotonic())):
+                    await self._resume()
                 return
             except (ServiceError, ConnectionClosed, TimeoutError) as error:
                 if isinstance(error, ServiceError) and not error.retryable:

@@ -30,6 +30,18 @@ def test_silence_is_counted_once_audio_is_late() -> None:
     assert missed(arrival, 11.25) == 30
 
 
+def test_who_was_away_has_a_second_to_go_on() -> None:
+    arrival = Arrival(FRAME_S)
+    arrival.excuse(5.0)
+    assert missed(arrival, 9.0) == 0, "nothing was missed before anything came"
+    arrival.heard(0.032, 10.0)
+    arrival.excuse(40.0)
+    assert missed(arrival, 41.2) == 0
+    assert 30 <= missed(arrival, 41.3) <= 40, "then it is silence since the return"
+    arrival.heard(1.0, 41.4)
+    assert missed(arrival, 42.4) == 0
+
+
 def test_audio_sets_it_back() -> None:
     arrival = Arrival(FRAME_S)
     arrival.heard(0.032, 10.0)

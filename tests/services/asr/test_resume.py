@@ -297,6 +297,26 @@ async def test_what_cannot_be_resumed(live: LiveService) -> None:
     await refusal(live, session_id(wrong), ErrorCode.SESSION_NOT_FOUND)
 
 
+@pytest.mark.parametrize(("code", "stays"), [(1000, False), (None, False), (1001, True)])
+async def test_how_it_was_closed_tells_whether_to_wait(
+    live: LiveService, code: int | None, stays: bool
+) -> None:
+    async with session(live.ws, start=RESUMABLE) as first:
+        await hear_ack(first, 1)
+        if code is None:
+            first.socket.protocol.send_close()
+            first.socket.send_data()
+        else:
+            await first.socket.close(code)
+        await first.socket.wait_closed()
+    if stays:
+        async with resumed(live, session_id(first)) as (second, _):
+            await second.stop()
+    else:
+        await eventually(lambda: live.lifecycle.sessions == 0)
+        await refusal(live, session_id(first), ErrorCode.SESSION_NOT_FOUND)
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
