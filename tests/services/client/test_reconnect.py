@@ -140,6 +140,30 @@ async def test_it_reconnects_more_than_once(asr: LiveService) -> None:
     assert told(log) == told(undisturbed)
 
 
+async def test_a_proxy_that_restarts_costs_nobody_a_word(asr: LiveService) -> None:
+    turn = TurnOptions(mode=TurnMode.SILENCE, silence_ms=300)
+    start = Start(partials=True, turn=turn)
+    pitches = range(300, 2300, 100)
+    sounds = [pcm(joined(tone(hertz, 1500), silence(500))) for hertz in pitches]
+    async with unreliable(asr.address) as proxy:
+        calls = [
+            asyncio.create_task(recognise(proxy.ws, chunks_of(sound, [640]), start, 0.01))
+            for sound in sounds
+        ]
+        for _ in range(3):
+            await asyncio.sleep(0.25)
+            proxy.cut()
+        heard = await asyncio.gather(*calls)
+    for hertz, (log, connections) in zip(pitches, heard, strict=True):
+        finals = [message.text for message in log if isinstance(message, Final)]
+        assert set(" ".join(finals).split()[1:-1]) == {f"w{hertz // 100}"}
+        assert numbers(log) == list(range(1, len(log) + 1))
+        assert [message for message in log if isinstance(message, Stopped)][0].received_ms == 2000
+        assert connections >= 3
+    await eventually(lambda: asr.lifecycle.sessions == 0)
+    assert asr.metric("voice_asr_parked_sessions") == 0
+
+
 async def test_opus_packets_survive(asr: LiveService) -> None:
     sound = joined(silence(200), tone(600, 1200), silence(600), tone(400, 900), silence(600))
     start = START.model_copy(update={"encoding": Encoding.OPUS})
