@@ -115,6 +115,7 @@ class TurnConfig(StrictConfig):
     model: str = "smart-turn-v3.2"
     threshold: float = Field(default=0.5, gt=0, lt=1)
     judge_ms: tuple[PositiveMs, ...] = (200, 500, 1000)
+    judge_lead_ms: int = Field(default=40, ge=0, le=1000)
     speculate_ms: PositiveMs = 96
     silence_ms: PositiveMs = 600
     max_silence_ms: PositiveMs = 2000
@@ -176,6 +177,7 @@ class AsrConfig(ServiceSettings):
             pre_roll_ms=vad.pre_roll_ms,
             speculate_ms=turn.speculate_ms,
             judge_ms=turn.judge_ms,
+            judge_lead_ms=turn.judge_lead_ms,
             threshold=turn.threshold,
             silence_ms=turn.silence_ms,
             max_silence_ms=turn.max_silence_ms,

@@ -44,6 +44,7 @@ class Rehearsal:
         answers: for the jobs in the order in which they are asked for; begins again at its end.
         late: cancelled jobs are answered, too, as if the cancellation had come too late.
         unanswered: these jobs never come to an end.
+        sentences: what is said before a pause is a whole sentence.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Rehearsal:
         *,
         late: bool = False,
         unanswered: Callable[[Decode | Judge], bool] = lambda job: False,
+        sentences: bool = False,
     ) -> None:
         self.session = Session(options or SessionOptions())
         self.now = 100.0
@@ -68,6 +70,7 @@ class Rehearsal:
         self._answers = itertools.cycle(answers)
         self._late = late
         self._unanswered = unanswered
+        self._sentences = sentences
         self._pending: Floats = np.zeros(0, dtype=np.float32)
         self._pending_s = 0.0
         self._probabilities: list[float] = []
@@ -223,6 +226,8 @@ class Rehearsal:
         if words and end % WORD > WORD // 2 and self.voiced[end - 1]:
             words[-1] += "?"  # cut off inside the word: will be another when more is heard
         text = " ".join(words)
+        if self._sentences and words and not self.voiced[end - 1]:
+            text += "."
         assert text.startswith(request.prefix), "promised words that are not in the audio"
         return Hypothesis(text=text, language=f"{start}:{end}", confidence=1.0)
 

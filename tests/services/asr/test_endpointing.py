@@ -69,12 +69,12 @@ def test_breathing_does_not_resume_a_turn() -> None:
 
 
 def test_the_silence_of_a_smart_turn() -> None:
-    """Frames end at 32, 64, … ms: a mark is reached with the first that is not before it."""
+    """Frames end at 32, 64, … ms; the model is asked 40 ms before, to the nearest of them."""
     assert fed(speaking(), [0.0] * 63) == [
         (3, Event.PAUSED),  # 96 ms
-        (7, Event.JUDGE),  # 200 ms
-        (16, Event.JUDGE),  # 500 ms
-        (32, Event.JUDGE),  # 1000 ms
+        (5, Event.JUDGE),  # 200 ms
+        (14, Event.JUDGE),  # 500 ms
+        (30, Event.JUDGE),  # 1000 ms
         (63, Event.TIMED_OUT),  # 2000 ms
     ]
 
@@ -101,11 +101,11 @@ def test_a_time_out_is_repeated_until_the_caller_ends_the_turn() -> None:
 
 def test_a_time_out_comes_when_the_mark_for_the_model_does() -> None:
     both = EndpointingOptions(judge_ms=(320,), max_silence_ms=320)
-    assert fed(speaking(both), [0.0] * 10)[-2:] == [(10, Event.JUDGE), (10, Event.TIMED_OUT)]
+    assert fed(speaking(both), [0.0] * 10)[-2:] == [(9, Event.JUDGE), (10, Event.TIMED_OUT)]
 
 
 def test_two_voiced_frames_resume_a_turn() -> None:
-    endpointer = paused()
+    endpointer = paused(SILENCE)
     assert fed(endpointer, [1.0, 0.0, 1.0, 1.0]) == [(4, Event.RESUMED)]
     assert not endpointer.paused
     assert endpointer.silent_run == 0
@@ -115,7 +115,7 @@ def test_a_resumed_turn_is_judged_anew_at_its_next_pause() -> None:
     endpointer = paused()
     fed(endpointer, [0.0] * 6)  # past the first mark
     fed(endpointer, [1.0] * 2)
-    assert fed(endpointer, [0.0] * 7) == [(3, Event.PAUSED), (7, Event.JUDGE)]
+    assert fed(endpointer, [0.0] * 7) == [(3, Event.PAUSED), (5, Event.JUDGE)]
 
 
 def test_a_click_in_a_pause_does_not_make_it_longer() -> None:

@@ -108,7 +108,43 @@ def test_the_turn_model_ends_a_turn_at_the_first_pause() -> None:
     call.silence(256)
     [final] = call.finals
     assert final.turn_end
-    assert 200 <= final.timings.vad_wait_ms < 300
+    assert final.timings.vad_wait_ms == 192  # 200 to the nearest frame
+
+
+def test_the_turn_model_is_asked_before_its_answer_counts() -> None:
+    call = Rehearsal(start=Start(partials=False), answers=[Answer(probability=0.9)])
+    call.speak(960)
+    call.silence(160)
+    [question] = [command for command in call.commands if isinstance(command, Judge)]
+    assert len(question.audio) == (960 + 200) * 16, "as if the silence had gone on"
+    assert not question.audio[-40 * 16 :].any()
+    assert call.finals == []
+    call.silence(32)
+    assert len(call.finals) == 1
+
+
+def test_a_sound_at_the_moment_of_decision_is_waited_for() -> None:
+    """It may be speech: one more frame tells."""
+    call = Rehearsal(start=Start(partials=False), answers=[Answer(probability=0.9)])
+    call.speak(960)
+    call.silence(160)
+    call.speak(64)
+    assert call.finals == []
+    call.silence(160)
+    call.speak(32)  # too short for speech
+    assert call.finals == []
+    call.silence(32)
+    assert len(call.finals) == 1
+
+
+def test_a_late_answer_of_the_turn_model_counts_at_once() -> None:
+    call = Rehearsal(start=Start(partials=False), answers=[Answer(), Answer(0.25, probability=0.9)])
+    call.speak(960)
+    call.silence(384)
+    assert call.finals == []
+    call.silence(64)
+    [final] = call.finals
+    assert 400 <= final.timings.vad_wait_ms <= 450
 
 
 def test_the_turn_model_is_asked_again() -> None:
@@ -141,7 +177,7 @@ def test_the_turn_model_hears_the_last_eight_seconds_of_the_whole_turn() -> None
     call.silence(256)
     first, second = [command for command in call.commands if isinstance(command, Judge)]
     assert len(first.audio) < 5 * 16_000
-    assert len(second.audio) == 8 * 16_000
+    assert len(second.audio) == 8 * 16_000 + 40 * 16
 
 
 def test_a_judgement_of_an_earlier_pause_ends_no_turn() -> None:
@@ -152,7 +188,7 @@ def test_a_judgement_of_an_earlier_pause_ends_no_turn() -> None:
     call.speak(960)
     call.silence(224)
     call.speak(128)
-    call.silence(480)
+    call.silence(416)
     assert len([command for command in call.commands if isinstance(command, Judge)]) == 2
     assert call.finals == []
 
@@ -372,6 +408,22 @@ def test_a_long_segment_ends_at_a_pause() -> None:
     call.flush()
     assert call.finals[1].start_ms == 15_040 + 256
     assert heard(call) == call.words(0, len(call.voiced))
+
+
+@pytest.mark.parametrize(
+    ("spoken_ms", "sentences", "finals"), [(7040, True, 2), (7040, False, 1), (4000, True, 1)]
+)
+def test_a_segment_of_some_length_is_closed_after_a_sentence(
+    spoken_ms: int, sentences: bool, finals: int
+) -> None:
+    """So that the last final of a long turn is quick; else one is decoded in one piece."""
+    call = Rehearsal(answers=[Answer(probability=0.1)], sentences=sentences)
+    call.speak(spoken_ms)
+    call.silence(128)
+    call.speak(960)
+    call.flush()
+    assert [final.turn_end for final in call.finals] == [False] * (finals - 1) + [True]
+    assert call.finals[0].text.endswith(".") is (finals == 2)
 
 
 def test_a_pause_across_the_length_limit_is_no_cut() -> None:
