@@ -78,7 +78,7 @@ class EngineConfig(StrictConfig):
     short_context: Literal["always", "partials", "never"] = "always"
     """Encode only as much as was said instead of 30 s: see services/asr/README.md for the cost."""
     max_batch: int = Field(default=8, ge=1, le=64)
-    max_batch_ms: PositiveMs = 400
+    max_batch_ms: PositiveMs = 500
     """Longest batch by prediction: a caller never waits longer for the one before."""
     delay_ms: int = Field(default=0, ge=0, le=60_000)
     """Engine `fake` only: pretend that a batch takes so long."""

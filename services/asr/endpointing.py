@@ -28,7 +28,9 @@ class EndpointingOptions:
     speculate_ms: int = 96
     """Silence after which the final is begun, in case this is the end."""
     judge_ms: tuple[int, ...] = (200, 500, 1000)
-    """Silences at which the turn model is asked."""
+    """Silences at which the turn model may end the turn."""
+    judge_lead_ms: int = 40
+    """It is asked so much earlier, about as long as it takes, as if the silence went on."""
     threshold: float = 0.5
     """Turn model's probability above which the turn is over."""
     silence_ms: int = 600
@@ -54,7 +56,7 @@ class Event(StrEnum):
     PAUSED = "paused"
     """Silence for `speculate_ms`."""
     JUDGE = "judge"
-    """A silence at which the turn model should be asked."""
+    """The turn model should be asked now for its answer to be there when it counts."""
     RESUMED = "resumed"
     """Voice again after PAUSED."""
     TIMED_OUT = "timed_out"
@@ -73,6 +75,17 @@ class Endpointer:
         self.silent_run = 0
         """Frames since speech was last certain."""
         self._marks: list[int] = []
+        self._verdict_ms = 0
+
+    @property
+    def verdict_in_ms(self) -> int:
+        """Silence still to come before the turn model's answer counts."""
+        return 0 if self._reached(self._verdict_ms) else self._verdict_ms - self.silence_ms
+
+    @property
+    def verdict_due(self) -> bool:
+        """The turn model's answer counts: its silence is over and nothing sounds like more."""
+        return self.paused and self.voiced_run == 0 and self._reached(self._verdict_ms)
 
     @property
     def silence_ms(self) -> int:
@@ -124,17 +137,21 @@ class Endpointer:
     def _feed_silent(self) -> list[Event]:
         self.silent_run += 1
         events = []
-        if not self.paused and self.silence_ms >= self.options.speculate_ms:
+        if not self.paused and self._reached(self.options.speculate_ms):
             self.paused = True
             smart = self.options.mode is TurnMode.SMART
             self._marks = list(self.options.judge_ms) if smart else []
             events.append(Event.PAUSED)
         return events + self._silence_events()
 
+    def _reached(self, silence_ms: int) -> bool:
+        """To the nearest frame."""
+        return self.silence_ms + self.options.frame_ms // 2 >= silence_ms
+
     def _silence_events(self) -> list[Event]:
         events = []
-        if self._marks and self.silence_ms >= self._marks[0]:
-            del self._marks[0]
+        if self._marks and self._reached(self._marks[0] - self.options.judge_lead_ms):
+            self._verdict_ms = self._marks.pop(0)
             events.append(Event.JUDGE)
         limit = self.options.limit_ms
         if limit is not None and self.silence_ms >= limit:

@@ -38,6 +38,7 @@ from services.asr.turns import SAMPLES_PER_MS, ClosedSegment, FinalJob, Turn, fi
 from services.asr.vad.base import FRAME_SAMPLES, Floats
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 
+_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "…")
 _TURN_MODEL_SAMPLES = 8 * 16_000
 _NOTHING: Floats = np.zeros(0, dtype=np.float32)
 
@@ -63,6 +64,8 @@ class SessionOptions:
     """Longest audio of one final."""
     commit_ms: int = 15_000
     """A segment longer than this is closed at the next pause after which the speaker goes on."""
+    commit_sentence_ms: int = 6_000
+    """And one longer than this, when what was said before the pause is a whole sentence."""
     search_ms: int = 4_000
     """Where the cut of an endless segment is looked for: the quietest frame of its last part."""
     max_unfinished: int = 3
@@ -197,7 +200,8 @@ class Session:
             turn.turn_model_ms = cost.queue_ms + cost.run_ms
             done = probability > self._endpointer.options.threshold
             if done and self._endpointer.paused:
-                self._close_turn(now)
+                turn.done = True
+                self._end_if_judged(turn, now)
         return self._commands()
 
     def failed(self, job_id: int, now: float) -> list[Command]:
@@ -255,6 +259,8 @@ class Session:
             self._voice_start = self._history.end - len(frame)
         for event in events:
             self._on_event(event, now)
+        if self._turn is not None:
+            self._end_if_judged(self._turn, now)
         turn = self._turn
         if turn is None:
             return
@@ -317,17 +323,24 @@ class Session:
         turn.judge_job = self._job()
         # The whole turn counts, also what earlier finals of it have covered.
         audio = self._history.slice(max(turn.began, end - _TURN_MODEL_SAMPLES), end)
+        silence = np.zeros(self._endpointer.verdict_in_ms * SAMPLES_PER_MS, dtype=np.float32)
+        audio = np.concatenate([audio, silence])
         self._out.append(Judge(turn.judge_job, audio))
+
+    def _end_if_judged(self, turn: Turn, now: float) -> None:
+        """The turn model says that the speaker is done: believe it after the silence it assumed."""
+        if turn.done and self._endpointer.verdict_due:
+            self._close_turn(now)
 
     def _resume(self, turn: Turn, now: float) -> None:
         self._drop_judge(turn)
+        turn.done = False
         if turn.pending_told:
             turn.pending_told = False
             self._send(TurnResumed())
         end, job = self._history.end, turn.final_job
         turn.final_job = None
-        # The pause counts: it would be part of the segment.
-        if job is not None and end - job.start >= self.options.commit_ms * SAMPLES_PER_MS:
+        if job is not None and self._worth_closing(job, end):
             self._close_segment(turn, job, turn_end=False, now=now)
         elif job is not None and job.hypothesis is None:
             self._out.append(Cancel(job.job_id))
@@ -335,6 +348,16 @@ class Session:
         if turn.speech_end <= turn.start:
             turn.speech_start = voiced
         self._note_voice(turn, voiced, now)
+
+    def _worth_closing(self, job: FinalJob, end: int) -> bool:
+        """A segment ends at a pause when it is long, or when a sentence of some length ends there.
+
+        Short segments are cheap to decode, and Whisper hears better what it hears in one piece.
+        """
+        length_ms = ms_of(end - job.start)  # the pause counts: it would be part of the segment
+        if job.hypothesis is None or not job.hypothesis.text.endswith(_SENTENCE_ENDS):
+            return length_ms >= self.options.commit_ms
+        return length_ms >= self.options.commit_sentence_ms
 
     # Partials.
 

@@ -55,6 +55,8 @@ class Turn:
     partial_end: int = 0
     final_job: FinalJob | None = None
     judge_job: int | None = None
+    done: bool = False
+    """The turn model says so of the present pause."""
     turn_model_ms: float = 0.0
     pending_told: bool = False
     listening: bool = False
