@@ -1,8 +1,9 @@
 """Google Cloud Speech-to-Text v2 through its own client library, on the event loop."""
 
 import asyncio
+import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -33,15 +34,19 @@ _PHRASE_CHARS = 100
 """Google's limit for one phrase."""
 _KEEPALIVE = (("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 5_000))
 """So that a connection that silently died is noticed before somebody needs it."""
+_VERDICT_S = 0.5
+"""How long the service's status may come after a write that failed because of it."""
+_WRITE_FAILED = "Internal error from Core"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 class GoogleEngine:
     """A :class:`.StreamingEngine`; all sessions share one connection."""
 
-    def __init__(self, config: "GoogleConfig") -> None:
+    def __init__(self, config: "GoogleConfig", *, idle_s: float = 5.0) -> None:
         self._config = config
         self._limits = StreamLimits(
+            idle_s=idle_s,
             roll_s=config.roll_s,
             longest_s=config.longest_stream_s,
             rate=config.replay_rate,
@@ -68,13 +73,12 @@ class GoogleEngine:
             EngineError: says what is missing.
         """
         _import_client()
-        project = self._config.project
-        if not _is_loopback(self._config.endpoint):
+        if _is_loopback(self._config.endpoint):
+            self._credentials, project = _no_credentials(), self._config.project or "local"
+        else:
             self._credentials, found = _credentials()
-            project = project or found
-        elif project is None:
-            project = "local"
-        if project is None:
+            project = self._config.project or found or ""
+        if not project:
             raise EngineError(
                 "the Google credentials name no project; set engine.google.project", lasting=True
             )
@@ -101,7 +105,7 @@ class GoogleEngine:
             config=self._recognition_config(options),
             content=await asyncio.to_thread(pcm16, request.audio),
         )
-        answer = await _told(self._client.recognize(asked, timeout=_FILE_PIECE_S, retry=None))
+        answer = await self._ask(self._client.recognize(asked, timeout=_FILE_PIECE_S, retry=None))
         transcript = Transcript()
         transcript.take([_result(result, final=True) for result in answer.results])
         return transcript.hypothesis()
@@ -136,9 +140,18 @@ class GoogleEngine:
         # The client library cannot see the recognizer in a stream of requests.
         routing = (("x-goog-request-params", f"recognizer={self._recognizer}"),)
         opening = self._client.streaming_recognize(timeout=_CALL_S, metadata=routing)
-        call = _Call(await _told(opening))
+        call = _Call(await self._ask(opening))
         await call.configure(self._recognizer, self._streaming_config(options))
         return call
+
+    async def _ask(self, calling: Awaitable[Any]) -> Any:
+        """Await the library, with its errors in our words."""
+        from google.api_core.exceptions import GoogleAPICallError
+
+        try:
+            return await calling
+        except GoogleAPICallError as error:
+            raise _told(*_verdict_of(error)) from error
 
     # What is asked of the service.
 
@@ -188,6 +201,10 @@ class _Call:
     def __init__(self, call: Any) -> None:
         self._call = call
         self._speech = _import_client()
+        self._verdict: tuple[str, str] | None = None
+        """The status that the service ended the call with, and its details."""
+        self._ended = asyncio.Event()
+        call.add_done_callback(self._note_verdict)
 
     async def configure(self, recognizer: str, config: Any) -> None:
         await self._write(
@@ -201,13 +218,16 @@ class _Call:
         await self._unless_over(self._call.done_writing())
 
     async def results(self) -> AsyncIterator[Sequence[Result]]:
-        responses = aiter(self._call)
-        while True:
-            try:
-                response = await _told(anext(responses))
-            except StopAsyncIteration:
-                return
-            yield [_result(result, final=result.is_final) for result in response.results]
+        from google.api_core.exceptions import GoogleAPICallError
+
+        try:
+            async for response in self._call:
+                yield [_result(result, final=result.is_final) for result in response.results]
+        except GoogleAPICallError as error:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_VERDICT_S):
+                    await self._ended.wait()
+            raise _told(*(self._verdict or _verdict_of(error))) from error
 
     def cancel(self) -> None:
         self._call.cancel()
@@ -215,27 +235,42 @@ class _Call:
     async def _write(self, request: Any) -> None:
         await self._unless_over(self._call.write(request))
 
-    async def _unless_over(self, writing: Any) -> None:
+    async def _unless_over(self, writing: Awaitable[None]) -> None:
         """When the call is over, its results tell why: leave it to whoever reads them."""
+        from google.api_core.exceptions import GoogleAPICallError
+
         try:
-            await _told(writing)
-        except (GoogleError, asyncio.InvalidStateError):
+            await writing
+        except (GoogleAPICallError, asyncio.InvalidStateError):
             await asyncio.Event().wait()
 
+    def _note_verdict(self, call: Any) -> None:
+        """Keep the service's status: a write that fails because of it replaces it (grpc #36066)."""
+        code, details = _at_once(call.code()), str(_at_once(call.details()))
+        if self._verdict is None and details != _WRITE_FAILED:
+            self._verdict = (code.name, details)
+            self._ended.set()
 
-async def _told(calling: Any) -> Any:
-    """Await the library, with its errors in our words."""
-    from google.api_core.exceptions import GoogleAPICallError, RetryError
 
+def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that does not wait, as those of a call that is over."""
     try:
-        return await calling
-    except GoogleAPICallError as error:
-        code = error.grpc_status_code
-        status = "UNKNOWN" if code is None else str(code.name)
-        log.warning("google refused", status=status, detail=str(error.message))
-        raise error_of(status) from error
-    except RetryError as error:
-        raise error_of("DEADLINE_EXCEEDED") from error
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise RuntimeError("the call is not over")
+
+
+def _verdict_of(error: Any) -> tuple[str, str]:
+    code = error.grpc_status_code
+    return "UNKNOWN" if code is None else str(code.name), str(error.message)
+
+
+def _told(status: str, detail: str) -> GoogleError:
+    """An error in our words; Google's own may name what is not the client's business."""
+    log.warning("google refused", status=status, detail=detail)
+    return error_of(status)
 
 
 def _result(result: Any, *, final: bool) -> Result:
@@ -294,6 +329,12 @@ def _import_client() -> Any:
             lasting=True,
         ) from error
     return speech_v2
+
+
+def _no_credentials() -> Any:
+    from google.auth.credentials import AnonymousCredentials
+
+    return AnonymousCredentials()  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _credentials() -> tuple[Any, str | None]:

@@ -49,25 +49,23 @@ class Transcript:
                 guess = joined(guess, result.text)
         self.text = joined(self.stable, guess)
 
-    def take_last(self, results: Sequence[Result], cut_ms: int) -> int:
+    def take_last(self, results: Sequence[Result], cut_ms: int) -> None:
         """The last portions of a stream whose audio was cut at `cut_ms`, maybe inside a word.
 
-        Words right before the cut are left to the next stream.
-
-        Returns:
-            Where the next stream has to begin.
+        Words right before the cut are left to the next stream, which begins at `covered_ms`.
         """
-        safe_ms = cut_ms - GUARD_MS
-        timed = True
-        for result in results:
-            if result.final and result.text.strip():
-                timed = bool(result.words)
-                self._settle(_before(result, safe_ms) if timed else result)
-        if not timed:  # nothing tells where the words are: they count as whole
-            safe_ms = cut_ms
-        begin_ms = max(self._spoken_until(), min(safe_ms, cut_ms), 0)
-        self.covered_ms = begin_ms
-        return begin_ms
+        before_ms = self.covered_ms
+        safe_ms = max(before_ms, cut_ms - GUARD_MS)
+        said = [result for result in results if result.final and result.text.strip()]
+        if not all(result.words for result in said):
+            safe_ms = cut_ms  # nothing tells where the words are: they count as whole
+        left = [word for result in said for word in result.words if word.end_ms > safe_ms]
+        for result in said:
+            self._settle(_before(result, safe_ms))
+        if left:  # begin between two words, but not long before the first that is left
+            between = (self._spoken_until() + left[0].start_ms) // 2
+            safe_ms = max(between, left[0].start_ms - GUARD_MS)
+        self.covered_ms = max(before_ms, safe_ms, self._spoken_until())
 
     def hypothesis(self) -> Hypothesis:
         """All that was understood; a guess that nothing followed is better than nothing."""
@@ -108,7 +106,7 @@ def joined(first: str, second: str) -> str:
 def _before(result: Result, safe_ms: int) -> Result:
     """The words of a portion that end before `safe_ms`."""
     kept = tuple(word for word in result.words if word.end_ms <= safe_ms)
-    if len(kept) == len(result.words):
+    if len(kept) == len(result.words):  # also when there are no words
         return replace(result, end_ms=min(result.end_ms, safe_ms))
     pieces = pieces_of(result.text)
     if len(pieces) == len(result.words):

@@ -166,24 +166,37 @@ class GoogleStream:
             self._sending.set()
 
     async def _stretch(self) -> None:
-        begin = heard = retries = 0
-        while await self._audio_after(heard):
+        retries = 0
+        attempt: _Attempt | None = None
+        while (begin := await self._next_begin(attempt)) is not None:
             self._sent, self._answered = begin, False
             attempt = _Attempt(self, begin)
             try:
-                left = await attempt.run()
+                await attempt.run()
             except GoogleError as error:
                 retries = 1 if self._answered else retries + 1
                 if not error.again or retries > _RETRIES:
                     raise
                 log.info("google stream opened again", status=error.status)
-                left = _Left.ROLLED
-            if left is _Left.FINISHED:
-                return
-            begin = min(self._transcript.covered_ms * _PER_MS, self._end)
-            # What lies before a cut is heard again, but only when there is more to hear.
-            heard = attempt.cut if left is _Left.CUT else begin
-            self._forget(begin)
+                attempt.left = _Left.ROLLED
+
+    async def _next_begin(self, before: "_Attempt | None") -> int | None:
+        """Where the next call begins, once there is something to hear; None when nothing will."""
+        if before is not None and before.left is _Left.FINISHED:
+            return None
+        if before is not None and before.left is _Left.CUT:
+            # What lies right before a cut is heard again, but only if there is more to hear.
+            more = await self._audio_after(before.cut)
+            if more:
+                self._transcript.take_last(before.last, before.cut // _PER_MS)
+            else:
+                self._transcript.take(before.last)
+            self._publish()
+            if not more:
+                return None
+        begin = min(self._transcript.covered_ms * _PER_MS, self._end)
+        self._forget(begin)
+        return begin if await self._audio_after(begin) else None
 
     async def _audio_after(self, sample: int) -> bool:
         """Wait for audio beyond `sample`; False when there will be none."""
@@ -225,11 +238,11 @@ class _Attempt:
         self._begin = begin
         self._limits = stream._limits
         self._since = time.monotonic()
-        self._left: _Left | None = None
-        self._last: list[Result] = []
+        self.left: _Left | None = None
+        self.last: list[Result] = []
         """What comes after the cut."""
 
-    async def run(self) -> _Left:
+    async def run(self) -> None:
         call = await self._connected()
         reading = asyncio.create_task(self._read(call))
         sending = asyncio.create_task(self._send(call))
@@ -243,12 +256,8 @@ class _Attempt:
             reading.cancel()
             sending.cancel()
             call.cancel()
-        if self._left is _Left.CUT:
-            self._stream._transcript.take_last(self._last, self.cut // _PER_MS)
-            self._stream._publish()
-        if self._left is None:
+        if self.left is None:
             raise error_of("ABORTED")  # the service had enough, without a reason
-        return self._left
 
     async def _connected(self) -> Call:
         try:
@@ -261,13 +270,13 @@ class _Attempt:
         async for response in call.results():
             self._stream._answered = True
             results = [self._moved(result) for result in response]
-            if self._left is _Left.CUT:
-                self._last += results
+            if self.left is _Left.CUT:
+                self.last += results
                 continue
             self._stream._take(results)
             settled = any(result.final for result in results)
-            if settled and self._left is None and self._age() >= self._limits.roll_s:
-                self._left = _Left.ROLLED
+            if settled and self.left is None and self._age() >= self._limits.roll_s:
+                self.left = _Left.ROLLED
                 return
 
     def _moved(self, result: Result) -> Result:
@@ -310,7 +319,7 @@ class _Attempt:
         return piece or self._stop(_Left.FINISHED)
 
     def _stop(self, left: _Left) -> int:
-        self._left, self.cut = left, self._stream._sent
+        self.left, self.cut = left, self._stream._sent
         return 0
 
     async def _within_limit(self, sending: Awaitable[None]) -> None:

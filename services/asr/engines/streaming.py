@@ -51,7 +51,7 @@ class RecognitionStream(Protocol):
         ...
 
     async def newer(self, version: int) -> Interim:
-        """What is understood, as soon as it is newer than `version`.
+        """What is understood, as soon as it is newer than `version` or the stream is over.
 
         Raises:
             EngineError: the stream is lost.
