@@ -254,7 +254,6 @@ class Conversation:
             self._tell(ProtocolError(ErrorCode.ENGINE_FAILED, sentence))
         self._link.send(message)
         if isinstance(message, Final):
-            metrics.finals.labels(message.suppressed or "no").inc()
-            metrics.final_s.observe(message.timings.total_ms / 1000)
+            metrics.count(message)
         elif isinstance(message, Stopped):
             metrics.dropped_s.inc(message.dropped_ms / 1000)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from services.asr.config import ResumeConfig
-from services.asr.service import AsrMetrics
+from services.asr.metrics import AsrMetrics
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.runtime.connection import ClientGone, Connection
 from services.shared.runtime.lifecycle import Lifecycle

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from services.asr.config import AsrConfig, EngineName
 from services.asr.engines.base import DecodeRequest, Floats, Hypothesis
 from services.asr.engines.registry import create_engine
 from services.asr.engines.streaming import is_streaming
 from services.asr.listening import Heard, Hearing, Listener
+from services.asr.metrics import AsrMetrics
 from services.asr.recognition import BatchRecogniser, Recogniser, Recognition
 from services.asr.recognition_failover import FailoverRecogniser
 from services.asr.recognition_stream import StreamRecogniser
@@ -19,34 +20,9 @@ from services.asr.session import SessionOptions
 from services.asr.vad.base import TurnModel, VadModel
 from services.asr.vad.registry import create_turn_model, create_vad
 from services.shared.models.store import ModelStore
-from services.shared.runtime.metrics import LATENCY_S
 from services.shared.runtime.scheduler import Scheduler
 
 log = structlog.get_logger(__name__)
-
-
-class AsrMetrics:
-    """What matters to an operator of ASR beyond what every service has."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.audio_s = Counter("voice_asr_audio_seconds", "Audio received", registry=registry)
-        self.dropped_s = Counter(
-            "voice_asr_dropped_audio_seconds", "Audio lost; 0 or a defect", registry=registry
-        )
-        self.finals = Counter("voice_asr_finals", "Finals sent", ["suppressed"], registry=registry)
-        self.parked = Gauge(
-            "voice_asr_parked_sessions", "Waiting for their client's return", registry=registry
-        )
-        self.resumed = Counter("voice_asr_resumed", "Clients that returned", registry=registry)
-        self.expired = Counter(
-            "voice_asr_expired", "Parked sessions whose client did not return", registry=registry
-        )
-        self.final_s = Histogram(
-            "voice_asr_final_seconds",
-            "Last voiced audio received to final sent",
-            buckets=LATENCY_S,
-            registry=registry,
-        )
 
 
 class AsrService:

@@ -5,6 +5,7 @@ import pytest
 from services.asr.config import DEFAULT_CONFIG, AsrConfig
 from services.asr.engines.base import Capabilities
 from services.asr.messages import TurnMode
+from services.shared.models.catalogue import load_catalogue
 from services.shared.runtime.config import ConfigError
 
 
@@ -24,6 +25,12 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
     assert config.engine.model == "whisper-base"
     assert config.engine.compute_type == "int8"
     assert config.server.port == 8001
+
+
+def test_the_profile_for_gpus_names_a_model_that_can_be_fetched() -> None:
+    config = AsrConfig.load(DEFAULT_CONFIG.with_name("config.gpu.yaml"))
+    assert config.engine.device == "cuda"
+    assert load_catalogue().get(config.engine.model).kind == "asr"
 
 
 def test_the_environment_goes_before_the_file(
