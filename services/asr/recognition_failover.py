@@ -98,6 +98,8 @@ class FailoverRecognition:
         task = asyncio.create_task(self._climb(command, index, first))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before it began runs nothing of its own.
+        task.add_done_callback(lambda _: first.cancel())
         return task
 
     def close(self) -> None:

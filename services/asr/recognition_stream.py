@@ -80,7 +80,10 @@ class StreamRecognition:
         if not request.final:
             return self._task(self._newest(line, request.prefix))
         self._line = None  # what is heard from now on is not for this stream
-        return self._task(self._last(line, request.prefix))
+        last = self._task(self._last(line, request.prefix))
+        # Here, because a task that is cancelled before it began runs nothing of its own.
+        last.add_done_callback(lambda _: line.stream.close())
+        return last
 
     def close(self) -> None:
         for task in self._tasks:
@@ -150,10 +153,7 @@ class StreamRecognition:
 
     async def _last(self, line: _Line, promised: str) -> Completed[Hypothesis]:
         began = time.monotonic()
-        try:
-            hypothesis = await line.stream.finish()
-        finally:
-            line.stream.close()
+        hypothesis = await line.stream.finish()
         text = keeping(promised, hypothesis.text)
         suppressed = None if text else hypothesis.suppressed
         run_ms = (time.monotonic() - began) * 1000

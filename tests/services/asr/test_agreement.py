@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.asr.agreement import Agreement, pieces_of
+from services.asr.agreement import Agreement, keeping, pieces_of
 
 
 def told(*texts: str, hold_back: int = 2) -> Agreement:
@@ -127,3 +127,28 @@ def test_a_prefix_that_is_honoured_brings_the_promise_forward(
     assert agreement.stable == " ".join(first)
     agreement.update(" ".join([*first, *more]), 48_000)
     assert agreement.text == " ".join([*first, *more])
+
+
+def test_what_an_engine_promises_itself_is_taken_and_no_more() -> None:
+    agreement = Agreement()
+    agreement.promise("to be or", "to be", 16_000)
+    assert (agreement.text, agreement.stable, agreement.stable_end) == ("to be or", "to be", 16_000)
+    agreement.promise("do be or not", "do be", 32_000)
+    assert (agreement.text, agreement.stable) == ("to be or", "to be")
+    agreement.promise("to be or not", "to", 32_000)
+    assert (agreement.text, agreement.stable) == ("to be or not", "to be")
+
+
+@pytest.mark.parametrize(
+    ("promise", "text", "kept"),
+    [
+        ("", "to be", "to be"),
+        ("to be", "to be or not", "to be or not"),
+        ("to be", "do bee or not", "to be or not"),
+        ("to be", "do", "to be"),
+        ("to be", "", "to be"),
+        ("今天", "明天天气", "今天天气"),
+    ],
+)
+def test_a_promise_is_kept_by_another_engine(promise: str, text: str, kept: str) -> None:
+    assert keeping(promise, text) == kept

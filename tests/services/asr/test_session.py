@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.asr.commands import Cancel, Decode, End, Judge
+from services.asr.commands import Cancel, Decode, End, Judge, Listen
 from services.asr.endpointing import EndpointingOptions
 from services.asr.messages import (
     Final,
@@ -426,6 +427,30 @@ def test_a_segment_of_some_length_is_closed_after_a_sentence(
     assert call.finals[0].text.endswith(".") is (finals == 2)
 
 
+def test_a_long_segment_of_a_stream_ends_in_the_pause_itself() -> None:
+    """Not before it, when the stream has heard the pause, and whether or not more is said."""
+    call = Rehearsal(SessionOptions(streaming=True), start=SILENCE)
+    call.speak(16_000)
+    call.silence(320)
+    [first] = call.finals
+    assert not first.turn_end
+    assert first.end_ms == 16_000
+    call.silence(640)
+    assert [(final.text, final.turn_end) for final in call.finals[1:]] == [("", True)]
+
+
+def test_a_stream_is_not_ended_on_trial() -> None:
+    call = Rehearsal(SessionOptions(streaming=True), answers=[Answer(probability=0.1)])
+    call.speak(960)
+    call.silence(400)
+    call.speak(960)
+    assert call.decodes(final=True) == []
+    assert len([command for command in call.commands if isinstance(command, Listen)]) == 1
+    call.silence(2100)
+    [final] = call.finals
+    assert final.text.split() == call.words(0, len(call.voiced))
+
+
 def test_a_pause_across_the_length_limit_is_no_cut() -> None:
     """The turn is pending: its one final is what was announced."""
     call = Rehearsal(
@@ -667,6 +692,41 @@ def test_the_contract_holds_whenever_the_models_answer(
     assert call.commands[-1] == End()
     assert call.ended == 1
     assert call.held_samples <= 16 * (SMALL.segment_ms + 30_000)
+
+
+def check_listening(call: Rehearsal) -> None:
+    """Whoever listens along knows of each segment first, and has heard no more than it holds."""
+    announced, end = -1, 0
+    for command in call.commands:
+        match command:
+            case Listen():
+                assert end <= command.start
+                announced = command.start
+            case Decode():
+                assert command.start == announced
+                assert command.start + len(command.request.audio) >= end
+                end = command.start + len(command.request.audio)
+            case Cancel():
+                assert command.job_id not in {job.job_id for job in call.decodes(final=True)}
+    assert call.all(TurnPending) == []
+    assert not any(final.timings.speculative for final in call.finals)
+
+
+@given(script=steps, answers=answers, chunks=chunkings, mode=modes, late=st.booleans())
+@settings(max_examples=120, deadline=None)
+def test_the_contract_holds_for_engines_that_listen_along(
+    script: list[Step], answers: list[Answer], chunks: list[int], mode: TurnMode, late: bool
+) -> None:
+    options = replace(SMALL, streaming=True)
+    call = Rehearsal(options, Start(turn=TurnOptions(mode=mode)), answers, late=late)
+    perform(call, script, chunks)
+    check_order(call.log)
+    check_times(call, options)
+    check_listening(call)
+    assert len(list(turns(call.log))) == len(call.all(SpeechStarted)) + call.idle_flushes
+    if not any(answer.fails for answer in answers):
+        check_coverage(call, script)
+        check_partition(call)
 
 
 def is_partial(job: Decode | Judge) -> bool:
