@@ -80,7 +80,7 @@ class Speaker:
     def warm_up(self) -> None:
         """Bring the engine to speed and learn what its work costs. Before `start`."""
         self.engine.warm_up()
-        text = "This is how long a sentence takes, and how long it is until one hears something."
+        text = "This is how long it takes until one hears something."
         stream = SpeechStream(self.engine, SynthesisRequest(text, self.engine.voices()[0].id))
         first, begun = True, time.monotonic()
         while piece := stream.step():

@@ -221,9 +221,9 @@ async def test_an_impatient_listener_is_not_held_back_by_a_patient_one() -> None
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.sampled_from(["open", "step", "close", "refresh"]), max_size=25), st.randoms())
+@given(st.lists(st.sampled_from(["open", "step", "close", "refresh"]), max_size=25))
 def test_whoever_comes_and_goes_the_rest_hear_everything(
-    actions: list[str], random: object
+    actions: list[str],
 ) -> None:
     async def play() -> None:
         async with studio() as made:
