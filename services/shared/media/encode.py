@@ -1,7 +1,7 @@
 """Synthesised samples → audio files and raw streams, sent while they are being made.
 
 Decoded again, every format but MP3 has exactly the length of the input (Opus states its pre-skip in
-the header and its end in the last page); see `mp3` for the end of those. Headers say "length
+the header and its end in the last page); MP3 has it within 20 ms, see `mp3`. Headers say "length
 unknown" where a format has a place for it. What waits inside an encoder: FLAC two blocks of 40 ms,
 Opus 6.5 ms and two packets of 20 ms, MP3 two or three frames of 26 ms, the others nothing.
 """

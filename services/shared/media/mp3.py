@@ -2,8 +2,10 @@
 
 An MP3 decoder puts out 1105 samples before the audio. The LAME tag, a silent frame in front, tells
 players to drop them; it is known at once. How many samples to drop at the end is not known before
-the end, when the tag has long been sent, so a streamed MP3 ends in up to one frame and 46 samples
-of silence, at most 29 ms. (Its lower rates would make that 39 to 78 ms, so they are not used.)
+the end, when the tag has long been sent, and a stream is a whole number of frames of 24 or 26 ms.
+So a streamed MP3 ends in silence of up to 20 ms; where that would be more, the last frame is left
+out, which takes up to 6 ms from the end of the audio. (The frames of lower rates are 36 to 72 ms
+long, so they are not used.)
 """
 
 from typing import NamedTuple
@@ -16,7 +18,9 @@ from services.shared.audio.pcm import Floats, sanitised
 RATES = (22_050, 24_000, 44_100, 48_000)
 _KBITS = 64
 _ENCODER_DELAY = 576
-"""Samples by LAME; decoders add 529 of their own."""
+_DECODER_DELAY = 529
+"""Samples that come before the audio: by LAME, and by the decoder."""
+_LONGEST_SILENCE_S = 0.02
 
 
 class _Layer3(NamedTuple):
@@ -47,18 +51,33 @@ class Mp3Frames:
         self._codec.format = "fltp"
         self._codec.bit_rate = _KBITS * 1000
         self._head = gapless_header(sample_rate)
+        self._samples = self._frames = 0
 
     def push(self, samples: Floats) -> bytes:
+        self._samples += len(samples)
         frame = av.AudioFrame.from_ndarray(sanitised(samples)[np.newaxis], "fltp", "mono")
         frame.sample_rate = self._rate
-        return self._encode(frame)
+        return self._headed(self._encode(frame))
 
     def finish(self) -> bytes:
-        return self._encode(None)
+        frames = self._encode(None)
+        if frames and self._silence_s() > _LONGEST_SILENCE_S:
+            frames.pop()
+        return self._headed(frames)
 
-    def _encode(self, frame: av.AudioFrame | None) -> bytes:
+    def _encode(self, frame: av.AudioFrame | None) -> list[bytes]:
+        frames = [bytes(packet) for packet in self._codec.encode(frame)]
+        self._frames += len(frames)
+        return frames
+
+    def _headed(self, frames: list[bytes]) -> bytes:
         head, self._head = self._head, b""
-        return head + b"".join(bytes(packet) for packet in self._codec.encode(frame))
+        return head + b"".join(frames)
+
+    def _silence_s(self) -> float:
+        """How much longer than the audio it would be."""
+        decoded = self._frames * _layer3(self._rate).frame_samples - _ENCODER_DELAY - _DECODER_DELAY
+        return (decoded - self._samples) / self._rate
 
 
 def gapless_header(rate: int) -> bytes:

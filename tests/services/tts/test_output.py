@@ -46,6 +46,43 @@ def test_a_telephone_hears_the_tone_and_no_alias(encoding: Encoding) -> None:
     assert np.abs(beyond[400:-400]).max() < 0.002
 
 
+@pytest.mark.parametrize("encoding", [Encoding.MULAW, Encoding.ALAW])
+@pytest.mark.parametrize("source_rate", [16_000, 22_050, 24_000, 48_000])
+def test_a_sweep_reaches_a_telephone_without_images_or_holes(
+    encoding: Encoding, source_rate: int
+) -> None:
+    """100 Hz to 7.9 kHz in 4 s: flat to 3.4 kHz, nothing but companding noise from 4.2 kHz on."""
+    seconds, low, high = 4.0, 100.0, 7900.0
+    at = np.arange(int(seconds * source_rate)) / source_rate
+    phase = 2 * np.pi * (low * at + (high - low) * at**2 / (2 * seconds))
+    output = AudioOutput(source_rate, encoding, 8000)
+    sweep = (0.5 * np.sin(phase)).astype(np.float32)
+    messages = [message for piece in np.array_split(sweep, 37) for message in output.push(piece)]
+    heard = AudioFormat(encoding, 8000).decode(b"".join([*messages, *output.drain()]))
+
+    def level(from_hz: float, to_hz: float) -> float:
+        """Of the stretch in which the sweep passes these frequencies, in dB below the sine."""
+        begin, end = (int((hz - low) / (high - low) * seconds * 8000) for hz in (from_hz, to_hz))
+        rms = float(np.sqrt(np.mean(heard[begin:end].astype(np.float64) ** 2)))
+        return 20 * np.log10(max(rms, 1e-9) / (0.5 / 2**0.5))
+
+    for hz in range(200, 3400, 200):
+        assert abs(level(hz, hz + 200)) < 0.6, hz
+    assert level(4200, 7800) < -50
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 48_000])
+def test_paced_audio_comes_in_messages_of_20_ms(rate: int) -> None:
+    whole = convert([tone(440, 22_050)], Encoding.PCM_S16LE, rate)
+    output = AudioOutput(SOURCE_RATE, Encoding.PCM_S16LE, rate, framed=True)
+    pieces = np.array_split(tone(440, 22_050), 33)
+    messages = [message for piece in pieces for message in output.push(piece)]
+    last = output.drain()
+    assert {len(message) for message in messages} == {2 * round(rate / 50)}
+    assert b"".join([*messages, *last]) == whole
+    assert len([*messages, *last][-1]) <= 2 * round(rate / 50)
+
+
 def test_after_a_drain_the_stream_goes_on() -> None:
     output = AudioOutput(SOURCE_RATE, Encoding.PCM_S16LE, 8000)
     first = b"".join(output.push(tone(440, 2205)) + output.drain())
