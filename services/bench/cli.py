@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from services.bench.tts_cli import levels_of, tts
+
 if TYPE_CHECKING:
     from services.bench.run import Plan
     from services.bench.wire import Wire
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Measure the services from outside."
 )
+
+
+app.command()(tts)
 
 
 @app.callback()
@@ -62,7 +67,7 @@ def asr(
         try:
             plan = Plan(
                 corpus=corpus or bundled_corpus(),
-                levels=_levels(concurrency),
+                levels=levels_of(concurrency),
                 wire=_wire(encoding, sample_rate),
                 extent=Extent(files, minutes),
                 seed=seed,
@@ -98,16 +103,6 @@ def _measure(plan: "Plan", out: Path) -> None:
     console.print(f"{stem}.json, {stem}.png", highlight=False, soft_wrap=True)
     if any(level.losses for level in result.levels):
         raise typer.Exit(1)
-
-
-def _levels(text: str) -> tuple[int, ...]:
-    try:
-        levels = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        levels = ()
-    if not levels or min(levels) < 1:
-        raise typer.BadParameter(f'--concurrency "{text}": expected numbers such as 1,4,8')
-    return levels
 
 
 def _wire(encoding: str, sample_rate: int) -> "Wire":
