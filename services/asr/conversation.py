@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Listen, Send
-from services.asr.engines.base import Hypothesis
+from services.asr.engines.base import EngineError, Hypothesis
 from services.asr.link import Link
 from services.asr.listening import Ear, Heard, Hearing, check_audio
 from services.asr.messages import (
@@ -64,6 +64,8 @@ class Conversation:
         """Cleared while the session owes so many finals that it should hear no more."""
         self._room.set()
         self._jobs: dict[int, _Job] = {}
+        self._reason = ""
+        """Why recognition failed the last time, as far as the client may know."""
         self._done: asyncio.Queue[int] = asyncio.Queue()
         """Ids of finished jobs; as short as the few jobs that a session has at a time."""
 
@@ -234,6 +236,7 @@ class Conversation:
             return
         if isinstance(error, SchedulerClosed):
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
+        self._reason = str(error) if isinstance(error, EngineError) else ""
         log.error("recognition failed", error=repr(error))
 
     def _give_up_late_jobs(self, now: float) -> None:
@@ -250,7 +253,8 @@ class Conversation:
         metrics = self._service.metrics
         if isinstance(message, Final) and message.suppressed == ErrorCode.ENGINE_FAILED:
             # Only a lost final is a loss: partials, speculations and decisions are made up for.
-            sentence = "recognition failed for a part of the audio; the session goes on"
+            reason = f" ({self._reason})" if self._reason else ""
+            sentence = f"recognition failed for a part of the audio{reason}; the session goes on"
             self._tell(ProtocolError(ErrorCode.ENGINE_FAILED, sentence))
         self._link.send(message)
         if isinstance(message, Final):

@@ -87,12 +87,14 @@ class GoogleEngine:
 
     async def start(self) -> None:
         """Begin to connect, so that the first caller need not wait for it."""
+        _keep_grpc_running()
         speech = _import_client()
         transport = speech.SpeechAsyncClient.get_transport_class("grpc_asyncio")
         host = self._host()
         made = transport(host=host, credentials=self._credentials, channel=self._new_channel)
         made.grpc_channel.get_state(try_to_connect=True)
-        self._client = speech.SpeechAsyncClient(transport=made)
+        # It looks for files of certificates.
+        self._client = await asyncio.to_thread(speech.SpeechAsyncClient, transport=made)
 
     def open(self, options: StreamOptions) -> GoogleStream:
         return GoogleStream(lambda: self._connect(options), self._limits)
@@ -269,7 +271,7 @@ def _verdict_of(error: Any) -> tuple[str, str]:
 
 def _told(status: str, detail: str) -> GoogleError:
     """An error in our words; Google's own may name what is not the client's business."""
-    log.warning("google refused", status=status, detail=detail)
+    log.warning("google ended a call", status=status, detail=detail)
     return error_of(status)
 
 
@@ -329,6 +331,13 @@ def _import_client() -> Any:
             lasting=True,
         ) from error
     return speech_v2
+
+
+def _keep_grpc_running() -> None:
+    """Hold gRPC's own thread, which the last connection else joins: on the event loop."""
+    from grpc import aio
+
+    aio.init_grpc_aio()
 
 
 def _no_credentials() -> Any:

@@ -34,7 +34,7 @@ _LARGEST_PIECE = 400 * _PER_MS
 _BEHIND = 3000 * _PER_MS
 """Unsent audio from which on the stream wants no more."""
 _RETRIES = 1
-"""Streams that are tried again without an answer in between."""
+"""Streams that are tried again without a settled result in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,6 @@ class GoogleStream:
         self._changed = asyncio.Event()
         """Replaced whenever it is set."""
         self._interim = Interim()
-        self._answered = False
         self._failure: EngineError | None = None
         self._task = asyncio.create_task(self._run())
 
@@ -169,15 +168,14 @@ class GoogleStream:
         retries = 0
         attempt: _Attempt | None = None
         while (begin := await self._next_begin(attempt)) is not None:
-            self._sent, self._answered = begin, False
+            self._sent, settled_ms = begin, self._transcript.covered_ms
             attempt = _Attempt(self, begin)
             try:
                 await attempt.run()
             except GoogleError as error:
-                retries = 1 if self._answered else retries + 1
+                retries = 1 if self._transcript.covered_ms > settled_ms else retries + 1
                 if not error.again or retries > _RETRIES:
                     raise
-                log.info("google stream opened again", status=error.status)
                 attempt.left = _Left.ROLLED
 
     async def _next_begin(self, before: "_Attempt | None") -> int | None:
@@ -268,7 +266,6 @@ class _Attempt:
 
     async def _read(self, call: Call) -> None:
         async for response in call.results():
-            self._stream._answered = True
             results = [self._moved(result) for result in response]
             if self.left is _Left.CUT:
                 self.last += results
