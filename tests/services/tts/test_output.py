@@ -64,7 +64,7 @@ def test_a_sweep_reaches_a_telephone_without_images_or_holes(
         """Of the stretch in which the sweep passes these frequencies, in dB below the sine."""
         begin, end = (int((hz - low) / (high - low) * seconds * 8000) for hz in (from_hz, to_hz))
         rms = float(np.sqrt(np.mean(heard[begin:end].astype(np.float64) ** 2)))
-        return 20 * np.log10(max(rms, 1e-9) / (0.5 / 2**0.5))
+        return float(20 * np.log10(max(rms, 1e-9) / (0.5 / 2**0.5)))
 
     for hz in range(200, 3400, 200):
         assert abs(level(hz, hz + 200)) < 0.6, hz
