@@ -168,10 +168,12 @@ async def test_opus_packets_are_counted(live: LiveService) -> None:
 
 
 async def test_what_is_said_while_nobody_listens_is_kept(start_service: Start) -> None:
-    service = start_service(delay_ms=400)
+    service = start_service(delay_ms=1500)
     async with session(service.ws, start=RESUMABLE) as first:
         await first.audio(SECOND)
         await first.say(type="stop")
+        await hear_ack(first, 1 + 10 + 1)
+        assert first.all(Final) == []
         await lose(first)
     await eventually(lambda: service.metric("voice_asr_finals_total") == 1)
     await eventually(lambda: service.lifecycle.sessions == 0)

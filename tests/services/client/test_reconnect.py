@@ -145,11 +145,16 @@ async def test_a_proxy_that_restarts_costs_nobody_a_word(asr: LiveService) -> No
     start = Start(partials=True, turn=turn)
     pitches = range(300, 2300, 100)
     sounds = [pcm(joined(tone(hertz, 1500), silence(500))) for hertz in pitches]
+    everybody = asyncio.Barrier(len(sounds) + 1)
+
+    async def call(url: str, sound: bytes) -> tuple[list[ServerMessage], int]:
+        async with stream_to(url, start) as stream:
+            await everybody.wait()
+            return await converse(stream, chunks_of(sound, [640]), 0.01), stream.connections
+
     async with unreliable(asr.address) as proxy:
-        calls = [
-            asyncio.create_task(recognise(proxy.ws, chunks_of(sound, [640]), start, 0.01))
-            for sound in sounds
-        ]
+        calls = [asyncio.create_task(call(proxy.ws, sound)) for sound in sounds]
+        await everybody.wait()
         for _ in range(3):
             await asyncio.sleep(0.25)
             proxy.cut()
