@@ -55,8 +55,8 @@ def _draw_first_audio(axes: Any, levels: tuple[TtsLevel, ...]) -> None:
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlabel("listeners at once")
     axes.set_ylabel("ms")
+    axes.margins(x=0.12, y=0.15)
     axes.set_ylim(bottom=0)
-    axes.margins(x=0.12)
     axes.set_title("First speakable clause complete → first audio", fontsize=10)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False, fontsize=8)
@@ -88,9 +88,12 @@ def _draw_memory(axes: Any, levels: tuple[TtsLevel, ...]) -> None:
         if level.memory is None:
             continue
         seconds, mb = zip(*level.memory.series, strict=True)
-        name = f"{level.concurrency} {level.feed}: {level.memory.mb_per_1000:+.1f} MB/1000"
+        growth = level.memory.mb_per_1000
+        name = f"{level.concurrency} {level.feed}"
+        name += "" if growth is None else f": {growth:+.1f} MB/1000"
         axes.plot([before + at for at in seconds], mb, label=name)
         before += seconds[-1]
+    axes.margins(y=0.15)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("seconds")
     axes.set_ylabel("MB")

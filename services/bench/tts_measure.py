@@ -10,6 +10,8 @@ from services.bench.tts_listener import Answer
 from services.bench.tts_results import Memory, Pair, ServiceCounts, TtsLevel
 
 _POINTS = 200
+_TREND_ANSWERS = 200
+"""Fewer tell nothing about growth."""
 
 
 def measure_level(
@@ -73,12 +75,15 @@ def memory_of(series: Sequence[tuple[float, float]], answers: int) -> Memory | N
         return None
     seconds, mb = np.array(series).T
     tenth, half = max(1, len(mb) // 10), len(mb) // 2
-    per_second = float(np.polyfit(seconds[half:], mb[half:], 1)[0])
+    growth = None
+    if answers >= _TREND_ANSWERS:
+        per_second = float(np.polyfit(seconds[half:], mb[half:], 1)[0])
+        growth = round(per_second * float(seconds[-1] - seconds[0]) / answers * 1000, 2)
     step = -(-len(series) // _POINTS)
     return Memory(
         start_mb=round(float(mb[:tenth].mean()), 1),
         end_mb=round(float(mb[-tenth:].mean()), 1),
-        mb_per_1000=round(per_second * float(seconds[-1] - seconds[0]) / answers * 1000, 2),
+        mb_per_1000=growth,
         series=tuple((round(at, 1), round(size, 1)) for at, size in series[::step]),
     )
 

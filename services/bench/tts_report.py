@@ -78,7 +78,7 @@ def _load(level: TtsLevel) -> dict[str, str]:
         "service memory, mean / peak MB": f"{_number(load.rss_mb)} / {_number(load.rss_mb_max)}",
         "memory, start → end MB (per 1000)": "–"
         if memory is None
-        else f"{memory.start_mb:.0f} → {memory.end_mb:.0f} ({memory.mb_per_1000:+.1f})",
+        else f"{memory.start_mb:.0f} → {memory.end_mb:.0f} ({_number(memory.mb_per_1000)})",
         "event-loop lag, p99 ms": _number(load.loop_lag_p99_ms),
         "CPU of generator / others, %": f"{load.generator_cpu_percent:.0f} / "
         f"{load.other_cpu_percent:.0f}",

@@ -17,8 +17,8 @@ class Memory(_Record):
     start_mb: float
     """Mean over the first tenth of the level, and so on."""
     end_mb: float
-    mb_per_1000: float
-    """Growth over 1000 answers, by least squares over the second half."""
+    mb_per_1000: float | None
+    """Growth over 1000 answers, by least squares over the second half; None for short levels."""
     series: tuple[tuple[float, float], ...]
     """(seconds, MB), at most 200 points."""
 
