@@ -139,11 +139,17 @@ class GoogleEngine:
     async def _connect(self, options: StreamOptions) -> "_Call":
         if self._client is None:
             raise EngineError("Google Cloud Speech has been closed")
+        from google.api_core.gapic_v1 import routing_header
+
         # The client library cannot see the recognizer in a stream of requests.
-        routing = (("x-goog-request-params", f"recognizer={self._recognizer}"),)
-        opening = self._client.streaming_recognize(timeout=_CALL_S, metadata=routing)
+        routing = routing_header.to_grpc_metadata((("recognizer", self._recognizer),))
+        opening = self._client.streaming_recognize(timeout=_CALL_S, metadata=(routing,))
         call = _Call(await self._ask(opening))
-        await call.configure(self._recognizer, self._streaming_config(options))
+        try:
+            await call.configure(self._recognizer, self._streaming_config(options))
+        except BaseException:
+            call.cancel()
+            raise
         return call
 
     async def _ask(self, calling: Awaitable[Any]) -> Any:

@@ -55,6 +55,7 @@ class Stream:
 
     request: types.StreamingRecognizeRequest
     opened: float
+    metadata: dict[str, str]
     chunks: list[int] = field(default_factory=list)
     latest: float = field(default_factory=time.monotonic)
     ended: str = ""
@@ -107,7 +108,7 @@ class GoogleServer:
         first = next(requests, None)
         if first is None or not first.streaming_config.config.language_codes or first.audio:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the configuration comes first")
-        stream = Stream(first, time.monotonic())
+        stream = Stream(first, time.monotonic(), dict(context.invocation_metadata()))
         fault = self.faults.pop(0) if self.faults else self.broken
         self.streams.append(stream)
         stream.ended = "cancelled"

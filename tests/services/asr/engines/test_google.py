@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -75,6 +76,8 @@ async def test_what_is_asked_of_the_service(server: GoogleServer) -> None:
     await stream.finish()
     request = server.streams[0].request
     assert request.recognizer == "projects/acme/locations/eu/recognizers/phone"
+    routing = server.streams[0].metadata["x-goog-request-params"]
+    assert unquote(routing) == f"recognizer={request.recognizer}"
     asked = request.streaming_config.config
     assert (asked.model, list(asked.language_codes)) == ("telephony", ["vi-VN"])
     assert asked.explicit_decoding_config.sample_rate_hertz == 16_000
