@@ -175,6 +175,26 @@ async def test_a_client_that_goes_away_stops_the_synthesis(start_service: StartS
     assert service.metric("voice_tts_audio_seconds_total") == made
 
 
+@pytest.mark.parametrize("wait_s", [0.0, 0.1, 0.5])
+async def test_a_client_that_vanishes_frees_the_engine(
+    start_service: StartService, wait_s: float
+) -> None:
+    service = await start_service(delay_ms=50)
+    host, port = service.http.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    body = json.dumps({"text": "wonderful " * 200, "format": "pcm"}).encode()
+    head = f"POST /v1/synthesize HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    await writer.drain()
+    await eventually(lambda: open_streams() == 1)
+    await asyncio.sleep(wait_s)
+    writer.transport.abort()  # no goodbye
+    await eventually(lambda: open_streams() == 0, 1.0)
+    await eventually(lambda: service.lifecycle.sessions == 0, 1.0)
+    assert service.metric("voice_tts_cancel_seconds_count") == 1
+    assert service.metric("voice_tts_fake_queue_length") == 0
+
+
 async def test_a_client_that_reads_slowly_holds_the_synthesis_back(live: LiveService) -> None:
     before = live.metric("voice_tts_audio_seconds_total")
     whole_s = 0.38 * 1900
