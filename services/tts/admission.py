@@ -7,7 +7,6 @@ does not fit is how long a newcomer would have to wait for its first audio.
 """
 
 import math
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -95,7 +94,7 @@ class EngineLoad:
         self.cost = Cost()
         self._lanes = lanes
         self._streams: set[Demand] = set()
-        self._expected: deque[float] = deque()
+        self._expected: dict[str, float] = {}
 
     @property
     def idle(self) -> bool:
@@ -104,20 +103,21 @@ class EngineLoad:
 
     def open(self, demand: Demand) -> None:
         self._streams.add(demand)
-        if self._expected:
-            self._expected.popleft()
 
     def close(self, demand: Demand) -> None:
         self._streams.discard(demand)
 
-    def expect(self, now: float) -> None:
+    def expect(self, session_id: str, now: float) -> None:
         """A newcomer was let in, whose text is not there yet."""
-        self._expected.append(now + _EXPECTED_FOR_S)
+        self._expected[session_id] = now + _EXPECTED_FOR_S
+
+    def forget(self, session_id: str) -> None:
+        """It has come, or will not."""
+        self._expected.pop(session_id, None)
 
     def first_audio_s(self, now: float) -> float:
         """Predicted time from a newcomer's text to its first audio."""
-        while self._expected and self._expected[0] < now:
-            self._expected.popleft()
+        self._expected = {who: until for who, until in self._expected.items() if until >= now}
         if self.idle:
             return self.cost.first_s
         lateness = max(self._due(span, now) / self._lanes - span for span in _SPANS_S)
@@ -168,15 +168,16 @@ class Admission:
         """
         _check(loads, self._limit_s, now)
 
-    def check_context(self, load: EngineLoad, now: float, context_id: str | None = None) -> None:
-        """May a context begin to speak in a session that is silent now? Raises as `check`."""
-        _check([load], self._context_limit_s, now, context_id)
-        load.expect(now)
+    def check_context(self, load: EngineLoad, session_id: str, now: float) -> None:
+        """May a session that is silent now begin to speak? Raises as `check`.
+
+        It is then expected, until it is told to `load` that it came or will not.
+        """
+        _check([load], self._context_limit_s, now)
+        load.expect(session_id, now)
 
 
-def _check(
-    loads: Iterable[EngineLoad], limit_s: float | None, now: float, context_id: str | None = None
-) -> None:
+def _check(loads: Iterable[EngineLoad], limit_s: float | None, now: float) -> None:
     if limit_s is None:
         return
     load = min(loads, key=lambda each: each.first_audio_s(now))
@@ -186,6 +187,5 @@ def _check(
             ErrorCode.OVERLOADED,
             f"the first audio would come after about {predicted * 1000:.0f} ms, and "
             f"{limit_s * 1000:.0f} are permitted; try again shortly",
-            context_id=context_id,
             retry_after_s=min(_LONGEST_RETRY_S, max(1, math.ceil(predicted))),
         )

@@ -104,10 +104,18 @@ class TtsService:
         """Is there room for one more? Raises ProtocolError `overloaded`."""
         self._admission.check([each.load for each in self.speakers], time.monotonic())
 
-    def check_context(self, voice_id: str | None, context_id: str | None) -> None:
-        """May a silent session begin to speak? Raises ProtocolError `overloaded`."""
+    def check_context(self, session_id: str, voice_id: str | None) -> None:
+        """May a silent session begin to speak? Raises ProtocolError `overloaded`.
+
+        It is counted as about to, for a moment or until `forget`.
+        """
         load = self.speaker_of(self.voices.choose(voice_id).id).load
-        self._admission.check_context(load, time.monotonic(), context_id)
+        self._admission.check_context(load, session_id, time.monotonic())
+
+    def forget(self, session_id: str) -> None:
+        """The session that was about to speak does, or will not."""
+        for speaker in self.speakers:
+            speaker.load.forget(session_id)
 
     def check_requests(self, requests: list[SynthesisRequest], use: CacheUse) -> None:
         """Is there room for these, unless they are in the cache? Raises `overloaded`."""

@@ -24,7 +24,7 @@ from services.tts.commands import (
 )
 from services.tts.engines.base import EngineError
 from services.tts.listener import Listener
-from services.tts.messages import Cancelled, Start, client_codec
+from services.tts.messages import AudioFinished, Cancelled, Start, client_codec
 from services.tts.output import AudioOutput
 from services.tts.service import TtsService
 from services.tts.session import Session
@@ -131,7 +131,7 @@ class Conversation:
         if self._session.busy or self._listener.playing:
             return None
         try:
-            self._service.check_context(start.voice, start.context_id)
+            self._service.check_context(self._connection.session_id, start.voice)
         except ProtocolError as error:
             return error if error.code is ErrorCode.OVERLOADED else None
         return None
@@ -180,6 +180,8 @@ class Conversation:
         match command:
             case Send(message):
                 self._connection.send(message)
+                if isinstance(message, Cancelled | AudioFinished):
+                    self._service.forget(self._connection.session_id)
                 if isinstance(message, Cancelled):
                     self._service.metrics.cancelled.inc()
                     if message.sent_ms:
@@ -213,6 +215,7 @@ class Conversation:
 
     def _begin(self, command: Synthesize) -> None:
         assert self._group is not None
+        self._service.forget(self._connection.session_id)
         if command.job_id not in self._withdrawn:
             self._jobs[command.job_id] = self._group.create_task(self._speak(command))
 

@@ -73,10 +73,13 @@ def test_listeners_at_their_end_leave_room() -> None:
 
 def test_those_just_let_in_count_until_they_speak_or_do_not() -> None:
     busy = load()
-    for _ in range(10):
-        busy.expect(NOW)
+    for number in range(10):
+        busy.expect(str(number), NOW)
+        busy.expect(str(number), NOW)
+    assert not busy.idle
     assert busy.first_audio_s(NOW) > 10 * FIRST_S
     busy.open(newcomer())
+    busy.forget("0")
     assert busy.first_audio_s(NOW) > 10 * FIRST_S, "one of them came"
     assert busy.first_audio_s(NOW + 5) < 0.5, "the others did not"
 
@@ -128,10 +131,9 @@ def test_who_would_wait_too_long_is_told_when_to_come_back() -> None:
         admission.check([busy], NOW)
     assert caught.value.code is ErrorCode.OVERLOADED
     assert caught.value.retry_after_s == 4
-    Admission(1.0, context_limit_s=5.0).check_context(busy, NOW)
-    with pytest.raises(ProtocolError) as caught:
-        admission.check_context(busy, NOW, "a")
-    assert caught.value.context_id == "a"
+    Admission(1.0, context_limit_s=5.0).check_context(busy, "session", NOW)
+    with pytest.raises(ProtocolError):
+        admission.check_context(busy, "session", NOW)
 
 
 def test_one_engine_with_room_is_enough() -> None:
@@ -146,7 +148,7 @@ def test_admission_can_be_switched_off() -> None:
     for _ in range(300):
         busy.open(newcomer())
     Admission(None, None).check([busy], NOW)
-    Admission(None, None).check_context(busy, NOW)
+    Admission(None, None).check_context(busy, "session", NOW)
 
 
 def test_an_idle_engine_that_is_too_slow_works_rather_than_refusing() -> None:
