@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
 import pytest
 
 from services.asr.config import GoogleConfig
 from services.asr.engines.base import DecodeRequest, EngineError, Floats, Hypothesis
-from services.asr.engines.google import GoogleEngine, phrases_of
+from services.asr.engines.google import GoogleEngine
 from services.asr.engines.google_errors import GoogleError
+from services.asr.engines.google_request import phrases_of
 from services.asr.engines.google_stream import GoogleStream
 from services.asr.engines.streaming import StreamOptions
 from tests.services.asr.bursts import WORD_MS, sentence, spoken
@@ -442,10 +442,3 @@ def key_file(folder: Path) -> Path:
     }
     path.write_text(json.dumps(account), encoding="utf-8")
     return path
-
-
-def test_noise_is_clipped_not_wrapped() -> None:
-    from services.asr.engines.google_stream import pcm16
-
-    samples = np.array([-2.0, -1.0, 0.0, 1.0, 2.0], dtype=np.float32)
-    assert np.frombuffer(pcm16(samples), "<i2").tolist() == [-32767, -32767, 0, 32767, 32767]
