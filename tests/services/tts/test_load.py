@@ -139,6 +139,7 @@ async def test_when_the_first_audio_would_be_late_nobody_new_comes_in(
             await speaker.hear(Cancelled)
         await eventually(lambda: open_streams() == 0)
         await say(waiting, "now there is room")
+        await waiting.hear(AudioFinished)
         await say(await stack.enter_async_context(session(service.ws)), "for me as well")
 
 

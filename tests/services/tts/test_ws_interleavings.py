@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.shared.protocol.base import Error
+from services.shared.protocol.base import Error, ErrorCode
 from services.tts.engines.fake import SAMPLE_RATE
 from services.tts.messages import (
     AudioFinished,
@@ -108,7 +108,7 @@ def check(speaker: Speaker, started: list[str]) -> None:
                 assert told * BYTES_PER_MS == sent.get(name, 0)
                 ended.append(name)
                 current = None if current == name else current
-            case Error(context_id=name):
+            case Error(context_id=name, code=ErrorCode.ENGINE_FAILED):
                 current = None if current == name else current
     assert len(set(ended)) == len(ended), "every context ends once"
     assert set(started) <= {*ended, *refused}
