@@ -81,7 +81,12 @@ class GoogleEngine:
         speech = import_client()
         transport = speech.SpeechAsyncClient.get_transport_class("grpc_asyncio")
         host = self._host()
-        made = transport(host=host, credentials=self._credentials, channel=self._new_channel)
+        made = transport(
+            host=host,
+            credentials=self._credentials,
+            channel=self._new_channel,
+            always_use_jwt_access=True,  # a key file then needs no other service for its tokens
+        )
         made.grpc_channel.get_state(try_to_connect=True)
         # It looks for files of certificates.
         self._client = await asyncio.to_thread(speech.SpeechAsyncClient, transport=made)
