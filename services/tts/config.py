@@ -61,6 +61,37 @@ class PiperEngineConfig(StrictConfig):
     voices: tuple[PiperVoiceConfig, ...] = Field(default=(JOE,), min_length=1)
 
 
+class KokoroVoiceConfig(StrictConfig):
+    """One voice of Kokoro."""
+
+    id: VoiceId
+    name: str
+    styles: str
+    """A voice of the model `kokoro-voices`, e.g. `af_heart`, or a path to a `….bin` like those."""
+    language: str
+    """What it reads: en-US, en-GB, es, fr, hi, it, ja (kana only) or pt-BR."""
+    licence: str = "Apache-2.0"
+    sample: str | None = None
+    gain_db: float = Field(default=0.0, ge=-24, le=24)
+
+
+HEART = KokoroVoiceConfig(id="heart", name="Heart", styles="af_heart", language="en-US")
+
+
+class KokoroEngineConfig(StrictConfig):
+    """Kokoro-82M on the CPU. Its phonemes come from espeak-ng, GPL-3: dependency group `kokoro`."""
+
+    enabled: bool = False
+    model: str = "kokoro-82m-int8"
+    """An id of the model catalogue or a path to `….onnx`, with `vocab.json` beside it."""
+    threads: int = Field(default=2, ge=1, le=64)
+    """CPU threads of one synthesis."""
+    lanes: int = Field(default=1, ge=1, le=64)
+    """Syntheses at the same time."""
+    max_characters: int = Field(default=1000, ge=100, le=5000)
+    voices: tuple[KokoroVoiceConfig, ...] = Field(default=(HEART,), min_length=1)
+
+
 class FakeEngineConfig(StrictConfig):
     """Tones instead of speech, for tests."""
 
@@ -73,6 +104,7 @@ class EnginesConfig(StrictConfig):
     """The engines that run, side by side; each brings its voices."""
 
     piper: PiperEngineConfig = PiperEngineConfig()
+    kokoro: KokoroEngineConfig = KokoroEngineConfig()
     fake: FakeEngineConfig = FakeEngineConfig()
 
 

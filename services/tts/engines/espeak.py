@@ -15,6 +15,10 @@ _LOCK = threading.Lock()
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 """espeak marks words of another language with flags such as (en)…(de)."""
 _PAUSES = frozenset(",:;")
+_BLOCK = re.compile(r"\[\[([^\[\]]*)\]\]")
+"""Phonemes within the text; espeak itself has no marks for IPA."""
+_POSSESSIVE = re.compile(r"['’]s\b")
+_MARKS = re.compile(r"\W*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,27 @@ class Espeak:
             raise EngineUnavailable(f"espeak-ng has no voice {voice!r}: {error}") from error
 
     def clauses(self, text: str) -> list[Clause]:
-        """Phonemes of `text`, clause by clause; clauses without a sound are left out."""
+        """Phonemes of `text`, clause by clause; clauses without a sound are left out.
+
+        IPA between `[[` and `]]` is taken as it is.
+        """
+        plain, *blocks = _BLOCK.split(text)
+        clauses = self._read(plain)
+        for ipa, after in zip(blocks[::2], blocks[1::2], strict=True):
+            spoken = unicodedata.normalize("NFD", ipa.strip())
+            if _POSSESSIVE.match(after):
+                spoken, after = f"{spoken}z", after[2:]
+            clauses = _joined(clauses, plain, Clause(tuple(spoken), False))
+            marks = _MARKS.match(after)
+            begin = marks[0] if marks else ""
+            clauses = _with_marks(clauses, begin)
+            # espeak would say the name of a mark that stands alone at the beginning.
+            if follow := self._read(after[len(begin) :]):
+                clauses = [*_joined(clauses, begin, follow[0]), *follow[1:]]
+            plain = after
+        return clauses
+
+    def _read(self, text: str) -> list[Clause]:
         # A C string ends at NUL, and lone surrogates have no UTF-8.
         clean = text.replace("\0", " ").encode(errors="replace").decode()
         with _LOCK:
@@ -63,13 +87,33 @@ class Espeak:
         return tuple(symbol for clause in self.clauses(word) for symbol in (*clause.phonemes, " "))
 
 
+def _joined(clauses: list[Clause], before: str, more: Clause) -> list[Clause]:
+    """`more` in one breath with the last clause, unless a mark at the end of `before` divides."""
+    mark = before.rstrip()[-1:]
+    if not clauses or mark and not mark.isalnum() and mark in ".!?,:;…":
+        return [*clauses, more]
+    last = clauses[-1]
+    space = (" ",) if before[-1:].isspace() and last.phonemes[-1:] != (" ",) else ()
+    return [*clauses[:-1], Clause((*last.phonemes, *space, *more.phonemes), more.ends_sentence)]
+
+
+def _with_marks(clauses: list[Clause], marks: str) -> list[Clause]:
+    """The last clause with the punctuation that follows it, which espeak drops at a beginning."""
+    mark = next((char for char in marks if char in ".!?,:;…"), "")
+    if not mark:
+        return clauses
+    last = clauses[-1]
+    told = (mark, " ") if mark in _PAUSES else (mark,)
+    return [*clauses[:-1], Clause((*last.phonemes, *told), mark not in _PAUSES)]
+
+
 def _open_bridge() -> Any:
     try:
         from piper import espeakbridge
         from piper.phonemize_espeak import ESPEAK_DATA_DIR
     except ImportError as error:
         raise EngineUnavailable(
-            "the piper engine needs piper-tts; install it with: uv sync --group piper"
+            "phonemes need piper-tts; install it with: uv sync --group piper (or kokoro)"
         ) from error
     with _LOCK:
         espeakbridge.initialize(str(ESPEAK_DATA_DIR))

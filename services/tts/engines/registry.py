@@ -7,7 +7,10 @@ from services.shared.models.store import ModelStore
 from services.tts.engines.base import EngineUnavailable, TtsEngine
 
 if TYPE_CHECKING:
-    from services.tts.config import EnginesConfig, PiperEngineConfig
+    from services.tts.config import EnginesConfig, KokoroEngineConfig, PiperEngineConfig
+
+KOKORO_VOICES = "kokoro-voices"
+"""The catalogue's model that holds Kokoro's voices."""
 
 
 def create_engines(config: "EnginesConfig", store: ModelStore) -> tuple[TtsEngine, ...]:
@@ -20,6 +23,8 @@ def create_engines(config: "EnginesConfig", store: ModelStore) -> tuple[TtsEngin
     engines: list[TtsEngine] = []
     if config.piper.enabled:
         engines.append(_piper(config.piper, store))
+    if config.kokoro.enabled:
+        engines.append(_kokoro(config.kokoro, store))
     if config.fake.enabled:
         from services.tts.engines.fake import FakeEngine
 
@@ -52,6 +57,45 @@ def _piper(config: "PiperEngineConfig", store: ModelStore) -> TtsEngine:
         lanes=config.lanes,
         max_characters=config.max_characters,
     )
+
+
+def _kokoro(config: "KokoroEngineConfig", store: ModelStore) -> TtsEngine:
+    from services.tts.engines.kokoro import KokoroEngine, KokoroSource
+
+    sources = [
+        KokoroSource(
+            id=voice.id,
+            name=voice.name,
+            styles=_find_styles(voice.styles, store),
+            language=voice.language,
+            licence=voice.licence,
+            sample=voice.sample,
+            gain_db=voice.gain_db,
+        )
+        for voice in config.voices
+    ]
+    return KokoroEngine(
+        find_model(config.model, ".onnx", store),
+        sources,
+        threads=config.threads,
+        lanes=config.lanes,
+        max_characters=config.max_characters,
+    )
+
+
+def _find_styles(styles: str, store: ModelStore) -> Path:
+    """A path to a voice of Kokoro, or one by its name in the catalogue."""
+    path = Path(styles).expanduser()
+    if path.suffix == ".bin":
+        if not path.is_file():
+            raise EngineUnavailable(f"voice {path} does not exist")
+        return path
+    names = {file.path.removesuffix(".bin") for file in store.catalogue.get(KOKORO_VOICES).files}
+    if styles not in names:
+        raise EngineUnavailable(
+            f"kokoro has no voice {styles!r}; {KOKORO_VOICES} has {', '.join(sorted(names))}"
+        )
+    return store.require(KOKORO_VOICES) / f"{styles}.bin"
 
 
 def find_model(model: str, suffix: str, store: ModelStore) -> Path:

@@ -1,0 +1,276 @@
+"""Kokoro-82M: many voices on one model; espeak-ng phonemes, onnxruntime, real word times.
+
+The weights are Apache-2.0. The phonemes come from piper-tts and espeak-ng, which are GPL-3; they
+are installed by the dependency group `kokoro` only.
+
+The decoder normalises over the whole utterance, so audio comes sentence by sentence.
+"""
+
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.tts.engines.base import (
+    AudioPiece,
+    Capabilities,
+    EngineError,
+    EngineUnavailable,
+    Floats,
+    SynthesisRequest,
+    Voice,
+)
+from services.tts.engines.checks import check_request, is_speakable
+from services.tts.engines.espeak import Espeak
+from services.tts.engines.interrupt import run_onnx
+from services.tts.engines.kokoro_graph import KokoroStages, split_kokoro
+from services.tts.engines.kokoro_phonemes import ESPEAK_VOICES, to_symbols
+from services.tts.engines.piper import limited
+from services.tts.engines.script import read_script, sample_spans
+
+SAMPLE_RATE = 24_000
+HOP = 600
+"""Samples of a frame."""
+STYLE = 256
+_MAX_TOKENS = 510
+"""What the model's positions and the tables of styles have room for."""
+_EDGE = 0
+"""The token before the first and after the last."""
+_LEAD_FRAMES = 3
+"""Silence kept before the first sound: 75 ms. The model likes to begin with more."""
+
+
+@dataclass(frozen=True, slots=True)
+class KokoroSource:
+    """One voice and where its styles lie."""
+
+    id: str
+    name: str
+    styles: Path
+    """`<name>.bin`: float32 [lengths, 256]."""
+    language: str
+    """The language it reads: a key of ESPEAK_VOICES; any voice can read any."""
+    licence: str
+    sample: str | None = None
+    gain_db: float = 0.0
+
+
+class KokoroEngine:
+    """Several voices in one process, all on one model.
+
+    Args:
+        model: `….onnx`, with `vocab.json` beside it.
+        sources: the voices, the favourite first.
+        threads: CPU threads that one synthesis may use.
+        lanes: syntheses at the same time.
+        max_characters: longest text of one request.
+    """
+
+    name = "kokoro"
+
+    def __init__(
+        self,
+        model: Path,
+        sources: Sequence[KokoroSource],
+        *,
+        threads: int = 2,
+        lanes: int = 1,
+        max_characters: int = 1000,
+    ) -> None:
+        if not sources:
+            raise EngineUnavailable("the kokoro engine needs at least one voice")
+        self._path = model
+        self._sources = tuple(sources)
+        self._threads = threads
+        self._model: _Model | None = None
+        self._speakers: dict[str, _Speaker] = {}
+        self.capabilities = Capabilities(
+            streaming=False,
+            word_timestamps=True,
+            cloning=False,
+            languages=tuple(dict.fromkeys(source.language for source in sources)),
+            max_characters=max_characters,
+            lanes=lanes,
+        )
+
+    def load(self) -> None:
+        self._model = model = _Model(self._path, self._threads)
+        readers = {language: _reader(language) for language in self.capabilities.languages}
+        self._speakers = {
+            source.id: _Speaker(source, model, readers[source.language]) for source in self._sources
+        }
+
+    def warm_up(self) -> None:
+        # The voices share the model; one of them brings it to speed.
+        for text in ("Yes.", "This sentence makes the buffers as large as they often are."):
+            for _ in self.synthesize(SynthesisRequest(text, self._sources[0].id)):
+                pass
+
+    def close(self) -> None:
+        self._speakers = {}
+        self._model = None
+
+    def voices(self) -> tuple[Voice, ...]:
+        return tuple(speaker.voice for speaker in self._speakers.values())
+
+    def synthesize(self, request: SynthesisRequest) -> Generator[AudioPiece, None, None]:
+        voice = check_request(request, self.voices(), self.capabilities)
+        if is_speakable(request.text):
+            try:
+                yield from self._speakers[voice.id].speak(request)
+            except (RuntimeError, ValueError) as error:  # onnxruntime's errors are RuntimeErrors
+                raise EngineError(f"voice {voice.id} failed on this text: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    samples: Floats = field(repr=False)
+    samples_per_token: npt.NDArray[np.int64]
+    """Without the edges; what was cut off the beginning is taken into account."""
+    lead: int
+    """Samples before the first token."""
+
+
+class _Model:
+    """The two parts of the graph and the vocabulary."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.vocabulary = _read_vocabulary(path.with_name("vocab.json"))
+        self.version = _version(path)
+        self._stages: KokoroStages = split_kokoro(path)
+        self._text = _open_session(self._stages.text, threads)
+        self._sound = _open_session(self._stages.sound, threads)
+
+    def speak(self, tokens: Sequence[int], styles: Floats, speed: float) -> _Sound:
+        """Audio of up to 510 tokens.
+
+        Args:
+            styles: [lengths, 256]; the one for this many tokens is used.
+        """
+        names = self._stages
+        style = styles[min(len(tokens), len(styles)) - 1][np.newaxis]
+        features, pitch, energy, durations = run_onnx(
+            self._text,
+            [names.features, names.pitch, names.energy, names.durations],
+            {
+                "tokens": np.array([[_EDGE, *tokens, _EDGE]], dtype=np.int64),
+                "style": style,
+                "speed": np.array([speed], dtype=np.float32),
+            },
+        )
+        [audio] = run_onnx(
+            self._sound,
+            [names.audio],
+            {names.features: features, names.pitch: pitch, names.energy: energy, "style": style},
+        )
+        frames = durations.reshape(-1).astype(np.int64)
+        cut = max(0, int(frames[0]) - _LEAD_FRAMES) * HOP
+        lead = int(frames[0]) * HOP - cut
+        return _Sound(audio.reshape(-1)[cut:], frames[1:-1] * HOP, lead)
+
+
+class _Speaker:
+    """One voice on the shared model."""
+
+    def __init__(self, source: KokoroSource, model: _Model, reader: Espeak) -> None:
+        self._model = model
+        self._reader = reader
+        self._language = source.language
+        self._styles = _read_styles(source.styles)
+        self._gain = np.float32(10 ** (source.gain_db / 20))
+        identity = f"{model.version}/{_version(source.styles)}/{source.language}/{source.gain_db}"
+        self.voice = Voice(
+            id=source.id,
+            name=source.name,
+            language=source.language,
+            sample_rate=SAMPLE_RATE,
+            engine=KokoroEngine.name,
+            licence=source.licence,
+            sample=source.sample,
+            version=sha256(identity.encode()).hexdigest()[:16],
+        )
+
+    def speak(self, request: SynthesisRequest) -> Iterator[AudioPiece]:
+        script = read_script(request.text, self._reader)
+        sent = 0
+        for run in script.runs():
+            tokens, owners = self._tokens(script.phonemes[run.start : run.stop])
+            if not tokens:
+                continue
+            sound = self._model.speak(tokens, self._styles, request.speed)
+            spans = sample_spans(owners, sound.samples_per_token, len(run)) + sent + sound.lead
+            words = tuple(script.word_times(run, spans, SAMPLE_RATE))
+            sent += len(sound.samples)
+            yield AudioPiece(limited(sound.samples * self._gain), words)
+
+    def _tokens(self, phonemes: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Tokens and the phoneme that each comes from; what the model does not know is left out."""
+        known = self._model.vocabulary
+        symbols, owners = to_symbols(phonemes, self._language)
+        pairs = [
+            (known[symbol], owner)
+            for symbol, owner in zip(symbols, owners, strict=True)
+            if symbol in known
+        ]
+        if len(pairs) > _MAX_TOKENS:
+            raise ValueError(f"{len(pairs)} tokens in one sentence; at most {_MAX_TOKENS} fit")
+        return [token for token, _ in pairs], [owner for _, owner in pairs]
+
+
+def _reader(language: str) -> Espeak:
+    voice = ESPEAK_VOICES.get(language)
+    if voice is None:
+        raise EngineUnavailable(
+            f"kokoro does not read {language}; it reads {', '.join(ESPEAK_VOICES)}"
+        )
+    return Espeak(voice)
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    try:
+        vocabulary: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["vocab"]
+    except (OSError, ValueError, LookupError) as error:
+        raise EngineUnavailable(f"the vocabulary {path} cannot be read: {error}") from error
+    return vocabulary
+
+
+def _read_styles(path: Path) -> Floats:
+    try:
+        styles = np.fromfile(path, dtype="<f4")
+    except OSError as error:
+        raise EngineUnavailable(f"voice {path} cannot be read: {error}") from error
+    if not styles.size or styles.size % STYLE:
+        raise EngineUnavailable(f"{path.name} is no Kokoro voice: not rows of {STYLE} numbers")
+    return styles.astype(np.float32).reshape(-1, STYLE)
+
+
+def _version(path: Path) -> str:
+    """Of a file's bytes: equal only for equal files."""
+    digest = sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise EngineUnavailable(f"{path} cannot be read: {error}") from error
+    return digest.hexdigest()[:16]
+
+
+def _open_session(model: bytes, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineUnavailable(
+            "the kokoro engine needs onnxruntime; install it with: uv sync --group tts"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle threads that spin steal the cores from the other stages and services.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
