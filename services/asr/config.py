@@ -77,6 +77,9 @@ class EngineConfig(StrictConfig):
     """Beam of finals; partials are always greedy."""
     short_context: Literal["always", "partials", "never"] = "always"
     """Encode only as much as was said instead of 30 s: see services/asr/README.md for the cost."""
+    recheck_below: float = Field(default=-0.6, ge=-10, le=0)
+    """A final in short context whose mean log probability of a token is lower is decoded again in
+    full context: see services/asr/README.md for what it recovers and costs."""
     max_batch: int = Field(default=8, ge=1, le=64)
     max_batch_ms: PositiveMs = 500
     """Longest batch by prediction: a caller never waits longer for the one before."""

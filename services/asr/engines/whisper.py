@@ -12,7 +12,6 @@ encoder's time (short context, measured in services/asr/README.md).
 
 import math
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,8 @@ from services.asr.engines.base import (
     Hypothesis,
     HypothesisWord,
 )
+from services.asr.engines.guards import Evidence, Reason, why_withheld
+from services.asr.engines.guards_phrases import Inventions
 from services.shared.models.store import ModelStore
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _TOKENS_PER_S = 8
 _PROMPT_TOKENS = 200
 _UNCOVERED_S = 1.0
 """A final that leaves more than this at its end without account is continued from there."""
+_NO_REPEAT = 4
+"""Tokens in a row that may not come twice, where loops are likely."""
 _CONTINUATIONS = 3
 """Most of them for one final: each costs a decode, alone, while everybody waits."""
 _MOST_WORKERS = 8
@@ -55,38 +58,23 @@ _SHORTEST_S = 0.1
 _USUAL_WORD_MS = 700
 _SENTENCE_ENDS = (".", "?", "!", "。", "？", "！")
 
-# Thresholds of Whisper's own transcribe (Radford et al. 2022, §4.5).
-_MAX_COMPRESSION = 2.4
-_MIN_LOG_PROBABILITY = -1.0
-_MAX_NO_SPEECH = 0.6
-
-_SURELY_NO_SPEECH = 0.92
-"""Withheld however sure of its text the model is: it makes "you" of 10 s of silence at 0.95. The
-first 0.6 s of 90 recorded prompts got 0.91 at most (tiny.en)."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
     """One item's raw result."""
 
     tokens: list[int]
-    text: str
-    log_probability: float
-    """Mean of the tokens'."""
-    no_speech: float
+    evidence: Evidence
     context_s: int
-    exhausted: bool
-    """The token budget was used up: a loop."""
     covered_s: float
     """Up to here the decoder accounts for the audio, by its last timestamp."""
 
     @property
-    def plausible(self) -> bool:
-        return (
-            not self.exhausted
-            and self.log_probability >= _MIN_LOG_PROBABILITY
-            and compression_ratio(self.text) <= _MAX_COMPRESSION
-        )
+    def text(self) -> str:
+        return self.evidence.text
+
+
+_Checked = tuple[_Decoded, tuple[HypothesisWord, ...]]
 
 
 class WhisperEngine:
@@ -98,6 +86,7 @@ class WhisperEngine:
         self._model: Any = None
         self._tokenizers: dict[str | None, Any] = {}
         self._capabilities: Capabilities | None = None
+        self._inventions = Inventions()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -124,6 +113,7 @@ class WhisperEngine:
             num_workers=workers,
             local_files_only=True,
         )
+        self._inventions = Inventions.load()
         self._capabilities = Capabilities(
             model=config.model,
             languages=tuple(sorted(self._model.supported_languages)),
@@ -200,6 +190,8 @@ class WhisperEngine:
         languages: Sequence[str | None],
         encoded: Any,
         context_s: int,
+        *,
+        no_repeat: bool = False,
     ) -> list[_Decoded]:
         prompts = [
             self._prompt(request, language)
@@ -212,7 +204,7 @@ class WhisperEngine:
             encoded,
             prompts,
             beam_size=self._config.beam_size if final else 1,
-            no_repeat_ngram_size=4 if context_s < _FULL_S else 0,
+            no_repeat_ngram_size=_NO_REPEAT if no_repeat or context_s < _FULL_S else 0,
             max_length=min(self._model.max_length, longest + budget),
             return_scores=True,
             return_no_speech_prob=True,
@@ -221,12 +213,13 @@ class WhisperEngine:
             max_initial_timestamp_index=50,
         )
         return [
-            self._decoded(result, language, context_s, budget)
-            for result, language in zip(results, languages, strict=True)
+            self._decoded(request, result, language, context_s, budget)
+            for request, result, language in zip(requests, results, languages, strict=True)
         ]
 
     def _decoded(
         self,
+        request: DecodeRequest,
         result: Any,
         language: str | None,
         context_s: int,
@@ -235,16 +228,16 @@ class WhisperEngine:
         tokenizer = self._tokenizer(language)
         tokens = list(result.sequences_ids[0])  # a forced prefix included
         text_tokens = [token for token in tokens if token < tokenizer.eot]
-        return _Decoded(
-            tokens=text_tokens,
+        evidence = Evidence(
             text=str(tokenizer.decode(text_tokens)).strip(),
+            seconds=request.seconds,
+            tokens=len(tokens),
             # CTranslate2 gives the mean over the tokens without the end's.
             log_probability=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech=float(result.no_speech_prob),
-            context_s=context_s,
             exhausted=len(tokens) >= budget,
-            covered_s=_covered_s(tokens, tokenizer),
         )
+        return _Decoded(text_tokens, evidence, context_s, _covered_s(tokens, tokenizer))
 
     def _finish(
         self,
@@ -254,21 +247,34 @@ class WhisperEngine:
         words: tuple[HypothesisWord, ...],
         continuations: int,
     ) -> Hypothesis | Exception:
-        """Check a final's plausibility; decode it again in full, alone, when it fails."""
-        if request.final and not request.prefix and _speechless(request, decoded):
-            return Hypothesis(text="", language=language, suppressed="no_speech")
-        if request.final and not decoded.plausible and decoded.context_s < _FULL_S:
-            decoded, words = self._again_in_full(request, language)
+        """Check what was decoded: try again what looks wrong, withhold what nobody said.
+
+        Words that were promised are never withheld.
+        """
+        if request.final and not decoded.evidence.speechless:
+            decoded, words = self._mended(request, language, decoded, words)
+        if not request.prefix:
+            reason = self._why_withheld(request, decoded, language)
+            if reason is not None:
+                return Hypothesis(text="", language=language, suppressed=reason.value)
         hypothesis = Hypothesis(
             text=decoded.text,
             language=language,
-            confidence=round(math.exp(min(0.0, decoded.log_probability)), 3),
+            confidence=round(math.exp(min(0.0, decoded.evidence.log_probability)), 3),
             words=words,
         )
         uncovered = request.seconds - decoded.covered_s > _UNCOVERED_S
         if request.final and uncovered and continuations > 0:
             return self._continued(request, hypothesis, decoded.covered_s, continuations - 1)
         return hypothesis
+
+    def _why_withheld(
+        self, request: DecodeRequest, decoded: _Decoded, language: str | None
+    ) -> Reason | None:
+        """A partial is provisional anyway: only what is no speech is not shown of it."""
+        reason = why_withheld(decoded.evidence, self._inventions, language)
+        provisional = (Reason.NO_SPEECH, Reason.INVENTED_PHRASE)
+        return reason if request.final or reason in provisional else None
 
     def _continued(
         self, request: DecodeRequest, beginning: Hypothesis, covered_s: float, continuations: int
@@ -281,11 +287,28 @@ class WhisperEngine:
             return beginning
         return _joined(beginning, continuation, round(covered_s * 1000))
 
-    def _again_in_full(
-        self, request: DecodeRequest, language: str | None
-    ) -> tuple[_Decoded, tuple[HypothesisWord, ...]]:
+    def _mended(
+        self,
+        request: DecodeRequest,
+        language: str | None,
+        decoded: _Decoded,
+        words: tuple[HypothesisWord, ...],
+    ) -> _Checked:
+        """Decode again what fails a check, alone: with the full context, then without repeats."""
+        if decoded.context_s < _FULL_S and self._unsatisfying(decoded):
+            decoded, words = self._again(request, language, no_repeat=False)
+        if decoded.evidence.looping:
+            decoded, words = self._again(request, language, no_repeat=True)
+        return decoded, words
+
+    def _unsatisfying(self, decoded: _Decoded) -> bool:
+        evidence = decoded.evidence
+        unsure = evidence.log_probability < self._config.recheck_below
+        return unsure or evidence.looping or evidence.unlikely
+
+    def _again(self, request: DecodeRequest, language: str | None, *, no_repeat: bool) -> _Checked:
         encoded = self._encode([request.audio], _FULL_S)
-        decoded = self._generate([request], [language], encoded, _FULL_S)
+        decoded = self._generate([request], [language], encoded, _FULL_S, no_repeat=no_repeat)
         return decoded[0], self._align([request], [language], encoded, decoded)[0]
 
     # Prompts and languages.
@@ -372,16 +395,6 @@ def _locate(model: str, store: ModelStore) -> Path:
     return path if path.is_dir() else store.require(model)
 
 
-def _speechless(request: DecodeRequest, decoded: _Decoded) -> bool:
-    unsure = decoded.log_probability < _MIN_LOG_PROBABILITY
-    return (
-        request.seconds < _SHORTEST_S
-        or decoded.no_speech > _SURELY_NO_SPEECH
-        or (decoded.no_speech > _MAX_NO_SPEECH and unsure)
-        or not any(char.isalnum() for char in decoded.text)
-    )
-
-
 def _covered_s(tokens: Sequence[int], tokenizer: Any) -> float:
     """The last timestamp; without any the decoder did not segment, and nothing tells of a rest.
 
@@ -408,12 +421,6 @@ def _joined(first: Hypothesis, second: Hypothesis, offset_ms: int) -> Hypothesis
 def _frames_of(request: DecodeRequest) -> int:
     """Mel frames that hold the request's audio; the aligner needs a few."""
     return math.ceil(max(request.seconds, _SHORTEST_S) * _FRAMES_PER_S)
-
-
-def compression_ratio(text: str) -> float:
-    """Length over compressed length; high for text that repeats itself."""
-    data = text.encode()
-    return len(data) / len(zlib.compress(data)) if data else 0.0
 
 
 def _words(found: Sequence[dict[str, Any]]) -> tuple[HypothesisWord, ...]:

@@ -10,7 +10,8 @@ import pytest
 
 from services.asr.config import EngineConfig
 from services.asr.engines.base import DecodeRequest, EngineError, Hypothesis
-from services.asr.engines.whisper import WhisperEngine, compression_ratio
+from services.asr.engines.guards import compression_ratio
+from services.asr.engines.whisper import WhisperEngine
 from services.shared.models.errors import ModelError
 from services.shared.models.store import ModelStore
 from tests.services.asr.sounds import RATE, joined, recording, silence, transcripts, words_of
