@@ -69,7 +69,12 @@ class Stream:
 class GoogleServer:
     """A gRPC server of the speech service; :func:`google_server` runs it."""
 
-    def __init__(self, limits: ServiceLimits, recognise: Callable[[Floats], str] | None) -> None:
+    def __init__(
+        self,
+        limits: ServiceLimits,
+        recognise: Callable[[Floats], str] | None = None,
+        tls: grpc.ServerCredentials | None = None,
+    ) -> None:
         self.limits = limits
         self.faults: list[Fault | None] = []
         """For the next streams, one each."""
@@ -83,7 +88,11 @@ class GoogleServer:
         self._recognise = recognise
         self._server = grpc.server(ThreadPoolExecutor(24))
         self._server.add_generic_rpc_handlers((self._handlers(),))
-        self.endpoint = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        if tls is None:
+            self.port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            self.port = self._server.add_secure_port("127.0.0.1:0", tls)
+        self.endpoint = f"127.0.0.1:{self.port}"
         self._server.start()
 
     def stop(self) -> None:
