@@ -39,7 +39,7 @@ class TtsMetrics:
         self.cancelled = Counter("voice_tts_cancelled", "Contexts cancelled", registry=registry)
         self.cancel_s = Histogram(
             "voice_tts_cancel_seconds",
-            "Cancel (or a client gone) until the engine is free of the stream",
+            "Cancel (or a client gone) until no engine works on the stream any more",
             buckets=_CANCEL_S,
             registry=registry,
         )

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import structlog
 
@@ -34,6 +34,9 @@ class SpeechStream:
         self._interrupt = Interrupt()
         self._turn = threading.Lock()
         """With several lanes, one may still be stopping when another one closes the stream."""
+        self._state = threading.Lock()
+        self._running = False
+        self._freed: Callable[[], None] | None = None
         self.demand = Demand(deadline=0.0, remaining_s=expected_s(request))
 
     def step(self) -> AudioPiece | None:
@@ -44,6 +47,8 @@ class SpeechStream:
                 return None
             if self._pieces is None:
                 self._pieces = self._engine.synthesize(self.request)
+            with self._state:
+                self._running = True
             try:
                 with interrupted_by(self._interrupt):
                     piece = next(self._pieces, None)
@@ -51,11 +56,29 @@ class SpeechStream:
                 if not self._interrupt.raised:
                     raise
                 piece = None
+            finally:
+                self._stop_running()
             return None if self._interrupt.raised else piece
 
-    def cancel(self) -> None:
-        """Ends what is running; the next step frees what the engine holds for it."""
+    def cancel(self, freed: Callable[[], None] = lambda: None) -> None:
+        """Ends what is running; the next step frees what the engine holds for it.
+
+        Args:
+            freed: called, in any thread, when the engine does not work on it any more.
+        """
+        with self._state:
+            running = self._running
+            self._freed = freed if running else None
         self._interrupt.raise_()
+        if not running:
+            freed()
+
+    def _stop_running(self) -> None:
+        with self._state:
+            self._running = False
+            freed, self._freed = self._freed, None
+        if freed is not None:
+            freed()
 
     def _close(self) -> None:
         if self._pieces is not None:
@@ -138,18 +161,12 @@ class Speaker:
         """Cancel a stream and let the engine free what it holds, before any other work."""
         asked = time.monotonic()
         self.load.close(stream.demand)
-        stream.cancel()
+        stream.cancel(lambda: self._metrics.cancel_s.observe(time.monotonic() - asked))
         try:
             closing = self.scheduler.submit(stream, priority=Priority.URGENT, deadline=0.0)
         except (QueueFull, SchedulerClosed):
             return  # the iterator's finaliser frees it
-
-        def freed(closing: asyncio.Future[Completed[AudioPiece | None]]) -> None:
-            self._metrics.cancel_s.observe(time.monotonic() - asked)
-            if not closing.cancelled() and (error := closing.exception()) is not None:
-                log.warning("closing a cancelled stream failed", error=repr(error))
-
-        closing.add_done_callback(freed)
+        closing.add_done_callback(_log_failure)
 
     def _note(self, stream: SpeechStream, made: Completed[AudioPiece | None]) -> None:
         demand = stream.demand
@@ -168,6 +185,11 @@ class Speaker:
         audio_s = len(piece.samples) / rates[stream.request.voice]
         self.load.cost.learn(first=first, run_s=run_s, audio_s=audio_s)
         return audio_s
+
+
+def _log_failure(closing: asyncio.Future[Completed[AudioPiece | None]]) -> None:
+    if not closing.cancelled() and (error := closing.exception()) is not None:
+        log.warning("closing a cancelled stream failed", error=repr(error))
 
 
 def _step(batch: list[SpeechStream]) -> list[AudioPiece | None | Exception]:
