@@ -43,6 +43,10 @@ _EDGE = 0
 """The token before the first and after the last."""
 _LEAD_FRAMES = 3
 """Silence kept before the first sound: 75 ms. The model likes to begin with more."""
+_TAIL = SAMPLE_RATE * 35 // 100
+"""Samples of silence kept after the last sound; the model likes to end with twice as much."""
+_SILENT = 0.005
+"""What is below this part of the peak is silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class KokoroEngine:
             languages=tuple(dict.fromkeys(source.language for source in sources)),
             max_characters=max_characters,
             lanes=lanes,
+            phonemes=True,
         )
 
     def load(self) -> None:
@@ -131,9 +136,11 @@ class KokoroEngine:
 class _Sound:
     samples: Floats = field(repr=False)
     samples_per_token: npt.NDArray[np.int64]
-    """Without the edges; what was cut off the beginning is taken into account."""
+    """Without the edges."""
     lead: int
     """Samples before the first token."""
+    audible: int
+    """Samples up to the end of the last sound: the last tokens seem to last longer."""
 
 
 class _Model:
@@ -170,8 +177,14 @@ class _Model:
         )
         frames = durations.reshape(-1).astype(np.int64)
         cut = max(0, int(frames[0]) - _LEAD_FRAMES) * HOP
-        lead = int(frames[0]) * HOP - cut
-        return _Sound(audio.reshape(-1)[cut:], frames[1:-1] * HOP, lead)
+        samples = audio.reshape(-1)[cut:]
+        audible = _audible(samples)
+        return _Sound(
+            samples=samples[: audible + _TAIL],
+            samples_per_token=frames[1:-1] * HOP,
+            lead=int(frames[0]) * HOP - cut,
+            audible=audible,
+        )
 
 
 class _Speaker:
@@ -196,15 +209,16 @@ class _Speaker:
         )
 
     def speak(self, request: SynthesisRequest) -> Iterator[AudioPiece]:
-        script = read_script(request.text, self._reader)
+        script = read_script(request.text, self._reader, request.words)
         sent = 0
         for run in script.runs():
             tokens, owners = self._tokens(script.phonemes[run.start : run.stop])
             if not tokens:
                 continue
             sound = self._model.speak(tokens, self._styles, request.speed)
-            spans = sample_spans(owners, sound.samples_per_token, len(run)) + sent + sound.lead
-            words = tuple(script.word_times(run, spans, SAMPLE_RATE))
+            spans = sample_spans(owners, sound.samples_per_token, len(run)) + sound.lead
+            heard = np.minimum(spans, sound.audible) + sent
+            words = tuple(script.word_times(run, heard, SAMPLE_RATE))
             sent += len(sound.samples)
             yield AudioPiece(limited(sound.samples * self._gain), words)
 
@@ -220,6 +234,12 @@ class _Speaker:
         if len(pairs) > _MAX_TOKENS:
             raise ValueError(f"{len(pairs)} tokens in one sentence; at most {_MAX_TOKENS} fit")
         return [token for token, _ in pairs], [owner for _, owner in pairs]
+
+
+def _audible(samples: Floats) -> int:
+    """One past the last sample that can be heard."""
+    loud = np.flatnonzero(np.abs(samples) > _SILENT * np.abs(samples).max(initial=0.0))
+    return int(loud[-1]) + 1 if len(loud) else len(samples)
 
 
 def _reader(language: str) -> Espeak:

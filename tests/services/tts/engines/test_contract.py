@@ -6,9 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from services.shared.models.download import Downloader
 from services.shared.models.store import ModelStore
 from services.shared.protocol.base import ErrorCode
-from services.tts.config import EnginesConfig, FakeEngineConfig, PiperEngineConfig
+from services.tts.config import (
+    EnginesConfig,
+    FakeEngineConfig,
+    KokoroEngineConfig,
+    PiperEngineConfig,
+)
 from services.tts.engines.base import AudioPiece, EngineError, Floats, SynthesisRequest, TtsEngine
 from services.tts.engines.registry import create_engines
 
@@ -21,13 +27,31 @@ TEXTS = (
 SILENT = ("", " ", "\n\t", "...", "—", "?!", "😀 🎉", "\u200b")
 
 
-@pytest.fixture(scope="module", params=["fake", pytest.param("piper", marks=pytest.mark.models)])
+KOKORO = (pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(600))
+"""Its first run fetches 120 MB; then the suite takes a minute and a half on two cores."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "fake",
+        pytest.param("piper", marks=pytest.mark.models),
+        pytest.param("kokoro", marks=KOKORO),
+    ],
+)
 def engine(request: pytest.FixtureRequest) -> Iterator[TtsEngine]:
     if request.param == "fake":
         config = EnginesConfig(
             fake=FakeEngineConfig(enabled=True), piper=PiperEngineConfig(enabled=False)
         )
         [made] = create_engines(config, ModelStore())
+    elif request.param == "kokoro":
+        config = EnginesConfig(
+            kokoro=KokoroEngineConfig(enabled=True), piper=PiperEngineConfig(enabled=False)
+        )
+        store: ModelStore = request.getfixturevalue("model_store")
+        Downloader(store).download(["kokoro-82m-int8", "kokoro-voices"])
+        [made] = create_engines(config, store)
     else:
         [made] = create_engines(EnginesConfig(), request.getfixturevalue("model_store"))
     made.load()
