@@ -115,7 +115,6 @@ async def test_ten_callers_at_once_and_no_word_crosses_over(
     callers = await asyncio.gather(*map(call, audios))
     for name, caller in zip(names, callers, strict=True):
         check(caller, name)
-    assert max(final.timings.batch_size for c in callers for final in c.all(Final)) > 1
 
 
 @pytest.mark.parametrize(
