@@ -12,6 +12,7 @@ from services.shared.runtime.edge import build_app
 from services.shared.runtime.lifecycle import Lifecycle, running
 from services.tts.config import TtsConfig
 from services.tts.http_api import speech_routes
+from services.tts.lexicon_api import lexicon_routes
 from services.tts.service import TtsService
 from services.tts.ws_api import stream_routes
 
@@ -45,4 +46,5 @@ def create_app(config: TtsConfig, store: ModelStore | None = None) -> FastAPI:
     app.router.lifespan_context = lifespan
     app.include_router(stream_routes(service))
     app.include_router(speech_routes(service))
+    app.include_router(lexicon_routes(service))
     return app

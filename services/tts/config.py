@@ -132,6 +132,18 @@ class TextConfig(StrictConfig):
     """Segments being synthesised or waiting to be sent, for each session."""
     pause_ms: PositiveMs = 250
     """A pause in the text after which an unfinished beginning is spoken."""
+    normalise: bool = True
+    """Numbers, dates, money and the like become words before synthesis; clients can switch it off
+    for themselves."""
+
+
+class LexiconConfig(StrictConfig):
+    """How words are said in this deployment."""
+
+    file: Path | None = None
+    """YAML: language → word → how to say it. Changes by the API are written to it; None: they are
+    forgotten at the end."""
+    max_entries: int = Field(default=10_000, ge=1, le=1_000_000)
 
 
 class PhraseConfig(StrictConfig):
@@ -176,6 +188,7 @@ class TtsConfig(ServiceSettings):
     engines: EnginesConfig = EnginesConfig()
     voices: VoicesConfig = VoicesConfig()
     text: TextConfig = TextConfig()
+    lexicon: LexiconConfig = LexiconConfig()
     cache: CacheConfig = CacheConfig()
     admission: AdmissionConfig = AdmissionConfig()
     engine_timeout_s: float = Field(default=30.0, gt=0, le=600)
@@ -188,15 +201,13 @@ class TtsConfig(ServiceSettings):
             capabilities: of every engine; no segment is longer than the least of them takes.
         """
         text = self.text
+        spoken = min((engine.max_characters for engine in capabilities), default=1000)
         return SessionOptions(
             max_contexts=text.max_contexts,
             max_message_characters=text.max_message_characters,
             max_context_characters=text.max_context_characters,
-            segment_characters=min(
-                text.segment_characters, *(engine.max_characters for engine in capabilities)
-            )
-            if capabilities
-            else text.segment_characters,
+            segment_characters=min(text.segment_characters, spoken),
+            spoken_characters=spoken,
             look_ahead=text.look_ahead,
             pause_s=text.pause_ms / 1000,
         )

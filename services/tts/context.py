@@ -2,13 +2,20 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import takewhile
 
-from services.tts.engines.base import AudioPiece, EngineError, SynthesisRequest, Voice, WordTime
-from services.tts.engines.checks import is_speakable
+from services.tts.engines.base import (
+    AudioPiece,
+    EngineError,
+    ReadWord,
+    SynthesisRequest,
+    Voice,
+    WordTime,
+)
 from services.tts.messages import Start
 from services.tts.pacing import expected_s
 from services.tts.segmentation import Segment, Segmenter
-from services.tts.speakable import speakable
+from services.tts.wording import Reader, Wording
 
 
 @dataclass(slots=True, eq=False)
@@ -16,8 +23,10 @@ class Utterance:
     """One segment on its way from text to sent audio."""
 
     segment: Segment
-    request: SynthesisRequest | None
-    """None: there is nothing to hear in it."""
+    wording: Wording | None = None
+    """None: nobody has decided yet how it is said, because it is not needed soon."""
+    request: SynthesisRequest | None = None
+    """None: not yet, or there is nothing to hear in it."""
     expected_samples: float = 0.0
     """How many it will have, roughly."""
     job_id: int | None = None
@@ -62,12 +71,8 @@ class Utterance:
         if self.done and not self.pieces:
             return self.segment.text
         sent_ms = self.sent_samples * 1000 // sample_rate
-        end = 0
-        for word in self.sent_words:
-            if word.end_ms > sent_ms:
-                break
-            found = self.segment.text.find(word.word, end)
-            end = found + len(word.word) if found >= 0 else end
+        whole = takewhile(lambda word: word.end_ms <= sent_ms, self.sent_words)
+        end = self.wording.source_end(word.word for word in whole) if self.wording else 0
         return self.segment.text[:end]
 
 
@@ -83,12 +88,22 @@ class Context:
         context_id: the client's name for it.
         start: how it is to be spoken.
         voice: who speaks.
+        reader: decides how the text is said.
         max_characters: longest segment.
+        max_spoken_characters: longest text for an engine.
         now: seconds, monotonic.
     """
 
     def __init__(
-        self, context_id: str, start: Start, voice: Voice, *, max_characters: int, now: float
+        self,
+        context_id: str,
+        start: Start,
+        voice: Voice,
+        reader: Reader,
+        *,
+        max_characters: int,
+        max_spoken_characters: int,
+        now: float,
     ) -> None:
         self.id = context_id
         self.start = start
@@ -104,6 +119,8 @@ class Context:
         self.first_audio_ms: int | None = None
         self.paused_since: float | None = None
         """When the last text came, unless the pause was already dealt with."""
+        self._reader = reader
+        self._max_spoken_characters = max_spoken_characters
         self._segmenter = Segmenter(max_characters=max_characters)
         self._spoken: list[str] = []
         self._text_at: float | None = None
@@ -169,13 +186,29 @@ class Context:
             spoken += head.spoken_text(self.voice.sample_rate)
         return spoken
 
+    def read(self, index: int) -> None:
+        """Decide how the utterance at this place of the plan is said; it may become several."""
+        unread = self.plan[index]
+        assert isinstance(unread, Utterance)
+        del self.plan[index]
+        parts = self._reader.read_segment(unread.segment, self._max_spoken_characters)
+        for place, (segment, wording) in enumerate(parts, index):
+            self.plan.insert(place, self._utterance(segment, wording))
+
+    def _utterance(self, segment: Segment, wording: Wording) -> Utterance:
+        if not wording.speakable:
+            return Utterance(segment, wording, done=True)
+        request = self._request(wording.text, wording.words)
+        expected = expected_s(request) * self.voice.sample_rate
+        return Utterance(segment, wording, request, expected)
+
+    def _request(self, text: str, words: tuple[ReadWord, ...] = ()) -> SynthesisRequest:
+        start = self.start
+        return SynthesisRequest(
+            text, self.voice.id, language=start.language, speed=start.speed, words=words
+        )
+
     def _add(self, segments: list[Segment]) -> None:
         for segment in segments:
-            text = speakable(segment.text)
-            request, expected = None, 0.0
-            if is_speakable(text):
-                request = SynthesisRequest(
-                    text, self.voice.id, language=self.start.language, speed=self.start.speed
-                )
-                expected = expected_s(request) * self.voice.sample_rate
-            self.plan.append(Utterance(segment, request, expected, done=request is None))
+            expected = expected_s(self._request(segment.text)) * self.voice.sample_rate
+            self.plan.append(Utterance(segment, expected_samples=expected))

@@ -24,7 +24,7 @@ from services.tts.engines.base import (
     Voice,
 )
 from services.tts.listener import Listener
-from services.tts.messages import CacheUse
+from services.tts.messages import CacheUse, LexiconEntries
 from services.tts.service import TtsService
 from services.tts.speech import Speech
 
@@ -45,6 +45,8 @@ class SynthesizeRequest(Message):
     """Hz. Left out: the voice's own."""
     speed: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
     cache: CacheUse = CacheUse.DEFAULT
+    normalise: bool = True
+    lexicon: LexiconEntries = Field(default_factory=dict)
 
 
 class VoiceInfo(Message):
@@ -97,8 +99,9 @@ class Reading:
         self._service = service
         self._voice = service.voices.choose(wanted.voice, wanted.language)
         self._cache = wanted.cache
+        reader = service.reader(self._voice, normalise=wanted.normalise, lexicon=wanted.lexicon)
         self._requests = service.plan(
-            wanted.text, self._voice, language=wanted.language, speed=wanted.speed
+            wanted.text, self._voice, reader, language=wanted.language, speed=wanted.speed
         )
         rate = wanted.sample_rate or self._voice.sample_rate
         self.encoder = StreamEncoder(wanted.format, rate, source_rate=self._voice.sample_rate)

@@ -7,14 +7,29 @@ the order of their `start`, one after the other.
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.shared.audio.pcm import Encoding as Encoding
 from services.shared.protocol.base import Error, Message
 from services.shared.protocol.codec import Codec
+from services.tts.lexicon import Lexicon
 
 Milliseconds = Annotated[int, Field(ge=0)]
 ContextId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+_MAX_ENTRIES = 100
+
+
+def _checked_lexicon(entries: dict[str, str]) -> dict[str, str]:
+    Lexicon(entries)  # a LexiconError is a ValueError, as pydantic wants it
+    return entries
+
+
+LexiconEntries = Annotated[
+    dict[str, str], Field(max_length=_MAX_ENTRIES), AfterValidator(_checked_lexicon)
+]
+"""Word → how to say it: a respelling, or IPA between slashes for voices that take phonemes."""
 
 
 class CacheUse(StrEnum):
@@ -55,6 +70,10 @@ class Start(Message):
     pacing: Pacing | None = None
     """Left out: as fast as the client reads."""
     cache: CacheUse = CacheUse.DEFAULT
+    normalise: bool = True
+    """Say numbers, dates, money and the like in words; False: leave them to the engine."""
+    lexicon: LexiconEntries = Field(default_factory=dict)
+    """Goes before the operator's."""
 
 
 class Text(Message):

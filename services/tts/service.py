@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -16,16 +16,17 @@ from services.tts.admission import Admission
 from services.tts.cache import PhraseCache
 from services.tts.config import TtsConfig
 from services.tts.engines.base import EngineError, SynthesisRequest, Voice
-from services.tts.engines.checks import is_speakable
 from services.tts.engines.registry import create_engines
-from services.tts.messages import CacheUse
+from services.tts.lexicon import Lexicon, LexiconError
+from services.tts.lexicon_store import LexiconStore
+from services.tts.messages import CacheUse, Start
 from services.tts.metrics import TtsMetrics
 from services.tts.segmentation import Segmenter
 from services.tts.session import SessionOptions
-from services.tts.speakable import speakable
 from services.tts.speakers import Speaker
 from services.tts.speech import Speech, SpeechDesk
 from services.tts.voices import VoiceCatalogue
+from services.tts.wording import Reader
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class TtsService:
             admission.max_first_audio_ms / 1000 if admission.enabled else None,
             admission.max_context_first_audio_ms / 1000 if admission.enabled else None,
         )
+        self.lexicon = LexiconStore(config.lexicon.file, config.lexicon.max_entries)
         self._cache = self._new_cache()
         self._desk = SpeechDesk(self._cache, self.metrics, lambda: "")
         self._voices: VoiceCatalogue | None = None
@@ -78,16 +80,57 @@ class TtsService:
     def session_options(self) -> SessionOptions:
         return self.config.session_options(*(each.engine.capabilities for each in self.speakers))
 
+    def takes_phonemes(self, voice: Voice) -> bool:
+        return self.speaker_of(voice.id).engine.capabilities.phonemes
+
+    def reader(
+        self, voice: Voice, *, normalise: bool = True, lexicon: Mapping[str, str] | None = None
+    ) -> Reader:
+        """Who decides how a client's text is said, with the operator's lexicon as it is now.
+
+        Args:
+            lexicon: the client's own entries, which go first.
+
+        Raises:
+            ProtocolError: it has phonemes, and the voice takes none.
+        """
+        own = Lexicon(lexicon or {})
+        phonemes = self.takes_phonemes(voice)
+        if own.has_phonemes and not phonemes:
+            raise ProtocolError(
+                ErrorCode.INVALID_MESSAGE,
+                f'field "lexicon": voice {voice.id} takes no phonemes; give a respelling',
+            )
+        return Reader(
+            voice.language,
+            normalise=normalise and self.config.text.normalise,
+            lexicons=(own, *self.lexicon.for_language(voice.language)),
+            phonemes=phonemes,
+        )
+
+    def reader_of(self, start: Start, voice: Voice) -> Reader:
+        """The reader that a context asks for. Raises as `reader`."""
+        return self.reader(voice, normalise=start.normalise, lexicon=start.lexicon)
+
     def plan(
-        self, text: str, voice: Voice, *, language: str | None = None, speed: float = 1.0
+        self,
+        text: str,
+        voice: Voice,
+        reader: Reader,
+        *,
+        language: str | None = None,
+        speed: float = 1.0,
     ) -> list[SynthesisRequest]:
         """What engines are asked for when all of a text is there. Blocks: 40 ms for a long one."""
-        segmenter = Segmenter(max_characters=self.session_options().segment_characters)
-        spoken = [speakable(each.text) for each in (*segmenter.push(text), *segmenter.flush())]
+        options = self.session_options()
+        segmenter = Segmenter(max_characters=options.segment_characters)
         return [
-            SynthesisRequest(each, voice.id, language=language, speed=speed)
-            for each in spoken
-            if is_speakable(each)
+            SynthesisRequest(
+                wording.text, voice.id, language=language, speed=speed, words=wording.words
+            )
+            for segment in (*segmenter.push(text), *segmenter.flush())
+            for _, wording in reader.read_segment(segment, options.spoken_characters)
+            if wording.speakable
         ]
 
     async def speak(
@@ -136,6 +179,10 @@ class TtsService:
 
     async def load(self) -> None:
         """Load and warm every engine, off the event loop; ready afterwards."""
+        try:
+            await asyncio.to_thread(self.lexicon.load)
+        except LexiconError as error:
+            raise ConfigError(str(error)) from error
         await asyncio.to_thread(self._load)
         for speaker in self.speakers:
             speaker.start()
@@ -152,7 +199,12 @@ class TtsService:
         for phrase in self.config.cache.prewarm:
             voice = self.voices.choose(phrase.voice, phrase.language)
             for request in await self.convert(
-                self.plan, phrase.text, voice, language=phrase.language, speed=phrase.speed
+                self.plan,
+                phrase.text,
+                voice,
+                self.reader(voice),
+                language=phrase.language,
+                speed=phrase.speed,
             ):
                 try:
                     await self._listen(request)

@@ -5,7 +5,7 @@ are spoken one after the other in the order of their start. Segments are synthes
 of the one that is being sent, never more, so that a cancel wastes little and memory is bounded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -18,6 +18,7 @@ from services.shared.protocol.base import (
 from services.tts.commands import Close, Command, Send
 from services.tts.context import Context
 from services.tts.engines.base import AudioPiece, EngineError, Voice
+from services.tts.lexicon import Lexicon
 from services.tts.messages import (
     Cancel,
     ClientMessage,
@@ -30,6 +31,7 @@ from services.tts.messages import (
 from services.tts.messages import Close as CloseMessage
 from services.tts.speaking import SpeakingQueue
 from services.tts.voices import VoiceCatalogue
+from services.tts.wording import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,22 @@ class SessionOptions:
     max_message_characters: int = 20_000
     max_context_characters: int = 200_000
     segment_characters: int = 280
-    """Longest text that goes to an engine at once."""
+    """Longest text that is spoken together, as it is written."""
+    spoken_characters: int = 1000
+    """Longest text that goes to an engine, numbers in words."""
     look_ahead: int = 2
     """Segments being synthesised or waiting to be sent."""
     pause_s: float = 0.25
     """A pause in the text after which an unfinished beginning is spoken."""
+
+
+ReaderChoice = Callable[[Start, Voice], Reader]
+"""Chooses who decides how a context's text is said. Raises ProtocolError: not as it is wanted."""
+
+
+def plain_reader(start: Start, voice: Voice) -> Reader:
+    """Reads as the voice's language wants it, without anything of the operator's."""
+    return Reader(voice.language, normalise=start.normalise, lexicons=(Lexicon(start.lexicon),))
 
 
 class Session:
@@ -56,10 +69,15 @@ class Session:
     """
 
     def __init__(
-        self, session_id: str, voices: VoiceCatalogue, options: SessionOptions | None = None
+        self,
+        session_id: str,
+        voices: VoiceCatalogue,
+        options: SessionOptions | None = None,
+        readers: ReaderChoice = plain_reader,
     ) -> None:
         self._id = session_id
         self._voices = voices
+        self._readers = readers
         self._options = options or SessionOptions()
         self._queue = SpeakingQueue(self._options.look_ahead)
         self._context_numbers = count(1)
@@ -160,13 +178,16 @@ class Session:
 
     def _start(self, message: Start, now: float) -> Iterator[Command]:
         voice = self._checked(message)
+        reader = self._readers(message, voice)
         if message.interrupt:
             yield from self._cancel(Cancel(), now)
         context = Context(
             message.context_id or self._new_context_id(),
             message,
             voice,
+            reader,
             max_characters=self._options.segment_characters,
+            max_spoken_characters=self._options.spoken_characters,
             now=now,
         )
         self._queue.add(context)

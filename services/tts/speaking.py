@@ -125,6 +125,9 @@ class SpeakingQueue:
             if isinstance(item, FlushMark):
                 yield from self._drain(context)
                 yield Send(Flushed(context_id=context.id, audio_ms=context.sent_ms))
+            elif item.wording is None:
+                context.read(0)
+                continue
             else:
                 yield from self._send_pieces(context, item, now)
                 if item.error is not None and not item.pieces:
@@ -200,7 +203,7 @@ class SpeakingQueue:
         """Have segments synthesised, the next to be heard first."""
         room = self._look_ahead
         for context in self.contexts.values():
-            for item in context.plan:
+            for item in _read_items(context):
                 if room <= 0:
                     return
                 if isinstance(item, FlushMark) or item.request is None:
@@ -213,6 +216,18 @@ class SpeakingQueue:
                     yield Synthesize(item.job_id, context.id, item.request, cache)
             if not context.ended:
                 return  # its next words come before those of the contexts behind it
+
+
+def _read_items(context: Context) -> Iterator[Utterance | FlushMark]:
+    """What the context plans; how it is said is decided no sooner than it is looked at."""
+    index = 0
+    while index < len(context.plan):
+        item = context.plan[index]
+        if isinstance(item, Utterance) and item.wording is None:
+            context.read(index)
+            continue
+        yield item
+        index += 1
 
 
 def _words(context_id: str, piece: AudioPiece, begins_ms: int) -> Message:

@@ -28,6 +28,7 @@ from services.tts.messages import AudioFinished, Cancelled, Start, client_codec
 from services.tts.output import AudioOutput
 from services.tts.service import TtsService
 from services.tts.session import Session
+from services.tts.speech import Speech
 
 log = structlog.get_logger(__name__)
 
@@ -77,11 +78,15 @@ class Conversation:
         self._connection = connection
         self._service = service
         self._lifecycle = lifecycle
-        self._session = Session(connection.session_id, service.voices, service.session_options())
+        self._session = Session(
+            connection.session_id, service.voices, service.session_options(), service.reader_of
+        )
         self._codec = client_codec()
         self._todo: asyncio.Queue[Sequence[Command]] = asyncio.Queue()
         """Short: engines wait for it to be empty, and clients' messages are limited in rate."""
         self._jobs: dict[int, asyncio.Task[None]] = {}
+        self._speeches: dict[int, tuple[Speech, float]] = {}
+        """What the jobs listen to, and since when."""
         self._withdrawn: set[int] = set()
         """Cancelled before they were begun."""
         self._outputs: dict[str, tuple[AudioOutput, int]] = {}
@@ -230,6 +235,7 @@ class Conversation:
             self._follow(self._session.on_done(job_id, time.monotonic()))
         finally:
             self._jobs.pop(job_id, None)
+            self._hasten()
 
     async def _relay(self, command: Synthesize) -> None:
         """Give the session a segment's audio as fast as it is wanted."""
@@ -237,6 +243,7 @@ class Conversation:
         waits = self._listener.waits(asked_at)
         predicted_s = self._service.speaker_of(command.request.voice).load.first_audio_s(asked_at)
         speech = await self._service.speak(command.request, command.cache)
+        self._speeches[job_id] = (speech, asked_at)
         try:
             while piece := await speech.next_piece(await self._next_deadline(job_id, asked_at)):
                 if waits:
@@ -247,7 +254,13 @@ class Conversation:
                 self._follow(self._session.on_audio(job_id, piece, time.monotonic()))
                 await self._todo.join()
         finally:
+            del self._speeches[job_id]
             speech.close()
+
+    def _hasten(self) -> None:
+        """A segment was shorter than expected, or went: what comes after it is needed sooner."""
+        for job_id, (speech, asked_at) in self._speeches.items():
+            speech.hasten(self._listener.deadline(asked_at, self._session.ahead_s(job_id)))
 
     async def _next_deadline(self, job_id: int, asked_at: float) -> float:
         """When a job's next piece is needed; waits while that is too far away."""

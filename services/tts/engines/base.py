@@ -72,6 +72,18 @@ class Capabilities:
     """Longest text of one request."""
     lanes: int = 1
     """Streams that may be advanced at the same time, each in a thread of its own."""
+    phonemes: bool = False
+    """Takes IPA phonemes within the text, as `[[wɪn]]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadWord:
+    """A written word and what is said for it."""
+
+    written: str
+    """With the punctuation that touches it; "$3 million" is one, because it is said as one."""
+    spoken: str
+    """As it stands in the request's text, in as many words as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,9 @@ class SynthesisRequest:
     """1.25 is a quarter faster."""
     seed: int | None = None
     """Equal requests with equal seeds give equal audio. None: a new rendition each time."""
+    words: tuple[ReadWord, ...] = ()
+    """What stands for what in `text`, in order; word times are told of the written words.
+    Empty: all is said as it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +109,7 @@ class WordTime:
     """When a word of the request's text is heard."""
 
     word: str
-    """As written in the text, with the punctuation that touches it."""
+    """As written (see `SynthesisRequest.words`), with the punctuation that touches it."""
     start_ms: int
     """From the request's first sample."""
     end_ms: int

@@ -1,5 +1,6 @@
 """What every engine checks of a request, with the sentences that clients read."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -8,6 +9,8 @@ from services.tts.engines.base import Capabilities, EngineError, SynthesisReques
 
 MIN_SPEED = 0.25
 MAX_SPEED = 4.0
+WRITTEN_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
+"""White space divides words; Chinese and Japanese characters stand for themselves."""
 
 
 def is_speakable(text: str) -> bool:

@@ -11,6 +11,7 @@ from services.tts.engines.base import (
     Capabilities,
     EngineError,
     Floats,
+    ReadWord,
     SynthesisRequest,
     Voice,
     WordTime,
@@ -75,14 +76,17 @@ class FakeEngine:
     def synthesize(self, request: SynthesisRequest) -> Generator[AudioPiece, None, None]:
         check_request(request, self._voices, self.capabilities)
         at_ms = 0
-        for word in filter(is_speakable, request.text.split()):
+        words = request.words or [ReadWord(word, word) for word in request.text.split()]
+        for word, spoken in ((each.written, each.spoken) for each in words):
+            if not is_speakable(spoken):
+                continue
             if self._delay_s:
                 time.sleep(self._delay_s)
             if word.strip(".,!?") == FAIL_WORD:
                 raise EngineError("the fake engine was told to fail")
             if word.strip(".,!?") == CRASH_WORD:
                 raise RuntimeError("the fake engine was told to crash")
-            piece = _piece(word, at_ms, request.speed)
+            piece = _piece(word, spoken, at_ms, request.speed)
             at_ms += len(piece.samples) * 1000 // SAMPLE_RATE
             yield piece
 
@@ -97,10 +101,10 @@ def word_hertz(word: str) -> int:
     return 200 + zlib.crc32(word.encode()) % 120 * 25
 
 
-def _piece(word: str, at_ms: int, speed: float) -> AudioPiece:
-    spoken_ms = word_ms(word, speed)
+def _piece(word: str, spoken: str, at_ms: int, speed: float) -> AudioPiece:
+    spoken_ms = word_ms(spoken, speed)
     gap = np.zeros(int(GAP_MS / speed) * SAMPLE_RATE // 1000, dtype=np.float32)
-    samples = np.concatenate([_tone(word_hertz(word), spoken_ms), gap])
+    samples = np.concatenate([_tone(word_hertz(spoken), spoken_ms), gap])
     return AudioPiece(samples, (WordTime(word, at_ms, at_ms + spoken_ms),))
 
 

@@ -86,6 +86,7 @@ class PiperEngine:
             languages=tuple(dict.fromkeys(source.language for source in sources)),
             max_characters=max_characters,
             lanes=lanes,
+            phonemes=True,
         )
 
     def load(self) -> None:
@@ -142,7 +143,7 @@ class _PiperVoice:
 
     def speak(self, request: SynthesisRequest) -> Iterator[AudioPiece]:
         rng = np.random.default_rng(request.seed)
-        script = read_script(request.text, self._espeak)
+        script = read_script(request.text, self._espeak, request.words)
         scales = replace(self._scales, length=self._scales.length / request.speed)
         sent = 0
         for run in script.runs():

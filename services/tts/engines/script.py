@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from services.tts.abbreviations import NEVER_FINAL
-from services.tts.engines.base import WordTime
+from services.tts.engines.base import ReadWord, WordTime
+from services.tts.engines.checks import WRITTEN_WORD
 from services.tts.engines.espeak import Espeak
 from services.tts.engines.word_alignment import align_words
 
 MAX_PHONEMES = 400
 """Most phonemes of one run: attention costs the square of them. Longer sentences are divided."""
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
-"""Whitespace divides words; Chinese and Japanese characters stand for themselves."""
 _ABBREVIATION = re.compile(r"\b([A-Za-z]{2,6})\.(?=\s+\w)")
 
 
@@ -70,8 +69,12 @@ class Script:
                 yield WordTime(word.text, start_ms, end_ms)
 
 
-def read_script(text: str, espeak: Espeak) -> Script:
-    """Phonemize `text` and find its words again in the phonemes."""
+def read_script(text: str, espeak: Espeak, words: Sequence[ReadWord] = ()) -> Script:
+    """Phonemize `text` and find its words again in the phonemes.
+
+    Args:
+        words: what stands for what in `text`; the script's words are then the written ones.
+    """
     phonemes: list[str] = []
     ends: list[int] = []
     for clause in espeak.clauses(without_idle_periods(text)):
@@ -80,10 +83,12 @@ def read_script(text: str, espeak: Espeak) -> Script:
             ends.append(len(phonemes))
     if phonemes and (not ends or ends[-1] < len(phonemes)):
         ends.append(len(phonemes))
-    written = _WORD.findall(text)
-    spans = align_words(phonemes, [espeak.word(word) for word in written])
-    words = (ScriptWord(word, *span) for word, span in zip(written, spans, strict=True) if span)
-    return Script(tuple(phonemes), tuple(ends), tuple(words))
+    words = words or [ReadWord(word, word) for word in WRITTEN_WORD.findall(text)]
+    spans = align_words(phonemes, [espeak.word(word.spoken) for word in words])
+    audible = (
+        ScriptWord(word.written, *span) for word, span in zip(words, spans, strict=True) if span
+    )
+    return Script(tuple(phonemes), tuple(ends), tuple(audible))
 
 
 def without_idle_periods(text: str) -> str:

@@ -33,17 +33,17 @@ from services.tts.speakable import speakable
     ],
 )
 def test_speakable(text: str, expected: str) -> None:
-    assert speakable(text) == expected
+    assert speakable(text).text == expected
 
 
 @given(st.lists(st.from_regex(r"[a-zA-Z0-9']{1,8}[.,!?]?", fullmatch=True), max_size=30))
 def test_plain_text_stays_as_it_is(words: list[str]) -> None:
-    assert speakable(" ".join(words)) == " ".join(words)
+    assert speakable(" ".join(words)).text == " ".join(words)
 
 
 @given(st.text(max_size=300))
 def test_any_text_becomes_one_clean_line(text: str) -> None:
-    out = speakable(text)
+    out = speakable(text).text
     assert out == out.strip()
     assert "\n" not in out
     assert "\0" not in out

@@ -151,7 +151,7 @@ async def test_an_unfinished_beginning_is_spoken_after_a_pause(live: LiveService
 
 async def test_ten_sessions_hear_their_own_words_only(live: LiveService) -> None:
     async def converse(number: int) -> None:
-        words = [f"word{number}{letter}" for letter in "abcde"]
+        words = [f"word{'klmnopqrst'[number]}{letter}" for letter in "abcde"]
         async with session(live.ws) as speaker:
             await speaker.send(Start())
             for word in words:
