@@ -15,9 +15,12 @@ import numpy as np
 
 from services.bench.results import Wer
 from services.bench.tts_results import Quality, SpokenSentence
-from services.bench.wer import Scorer, WordErrors
+from services.bench.tts_spelling import plain_spelling
+from services.bench.wer import Scorer, WordErrors, count_errors
 from services.shared.audio.pcm import Floats
 from services.shared.models.store import ModelStore
+from services.tts.normalisation.base import replaced
+from services.tts.normalisation.languages import normaliser_for
 
 RATE = 16_000
 _BEAM = 5
@@ -53,7 +56,9 @@ async def measure_quality(
     total = WordErrors()
     sentences = []
     for spoken, (heard, mos) in zip(speech, judged, strict=True):
-        score = scorer.score(spoken.text, heard, language)
+        score = count_errors(
+            in_one_spelling(spoken.text, language, scorer), in_one_spelling(heard, language, scorer)
+        )
         total += score
         sentences.append(
             SpokenSentence(
@@ -72,6 +77,12 @@ async def measure_quality(
         mos_p5=round(float(np.percentile(opinions, 5)), 2) if opinions else None,
         sentences=tuple(sentences),
     )
+
+
+def in_one_spelling(text: str, language: str, scorer: Scorer) -> str:
+    """`text` as it sounds: in words, through Whisper's normaliser, its numbers as digits."""
+    spoken = replaced(text, normaliser_for(language)(text, ()))
+    return plain_spelling(scorer.normalise(spoken, language))
 
 
 def _judge_all(
