@@ -1,9 +1,9 @@
 """Predicts how long a new listener would wait for audio, and refuses before anybody stutters.
 
 Pure: `now` (seconds, monotonic) comes with every call. The engine serves whoever runs dry first,
-so a new listener waits for the work that is due before its own, and there must be time left for
-everybody who listens: for each span ahead, what is due within it must fit into it. By how much it
-does not fit is how long a newcomer would have to wait for its first audio.
+so a new listener waits for the work that is due before its own. And there must be time left for
+everybody who listens: what is due within the next seconds must fit into them. What does not fit, a
+newcomer would have to leave room for by beginning later; its demand is small, so that takes long.
 """
 
 import math
@@ -16,7 +16,9 @@ FIRST_AUDIO_TARGET_S = 0.3
 """A newcomer's first audio is due this long after it was asked for: whoever would run dry before
 goes first, all others wait. About as long as its first piece sounds, so that a crowd of newcomers
 does not make each other run dry: silence before speech is better than within."""
-_SPANS_S = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
+_BACKLOG_SPANS_S = (0.0, 0.2, 0.5)
+_DEMAND_SPANS_S = (1.0, 2.0, 4.0)
+_LONGEST_S = 60.0
 _TYPICAL_S = 4.0
 """Audio that a newcomer is expected to ask for."""
 _EXPECTED_FOR_S = 1.0
@@ -120,8 +122,14 @@ class EngineLoad:
         self._expected = {who: until for who, until in self._expected.items() if until >= now}
         if self.idle:
             return self.cost.first_s
-        lateness = max(self._due(span, now) / self._lanes - span for span in _SPANS_S)
-        return self.cost.first_s + max(0.0, lateness)
+        backlog_s = max(self._excess(span, now) for span in _BACKLOG_SPANS_S)
+        excess_s = max(self._excess(span, now) for span in _DEMAND_SPANS_S)
+        wait_s = max(0.0, backlog_s, excess_s / max(self.cost.per_second, 1e-3))
+        return self.cost.first_s + min(wait_s, _LONGEST_S)
+
+    def _excess(self, span: float, now: float) -> float:
+        """Seconds of work due within `span` that do not fit into it."""
+        return self._due(span, now) / self._lanes - span
 
     def _due(self, span: float, now: float) -> float:
         """Seconds of work due within `span`, a newcomer's own first piece left out."""

@@ -33,6 +33,10 @@ class Speech(Protocol):
         """
         ...
 
+    def hasten(self, deadline: float) -> None:
+        """The piece that is being waited for is needed sooner than was said."""
+        ...
+
     def close(self) -> None:
         """Nothing more is wanted; frees the engine, if nobody else listens. May come twice."""
         ...
@@ -61,7 +65,7 @@ class FreshSpeech:
         return piece
 
     def hasten(self, deadline: float) -> None:
-        """Somebody needs the piece that is being waited for sooner."""
+        """The piece that is being waited for is needed sooner."""
         if self._stream is not None:
             self._speaker.hasten(self._stream, deadline)
 
@@ -85,6 +89,9 @@ class RecordedSpeech:
 
     async def next_piece(self, deadline: float) -> AudioPiece | None:
         return next(self._pieces, None)
+
+    def hasten(self, deadline: float) -> None:
+        """It never waits."""
 
     def close(self) -> None:
         self._pieces = iter(())
@@ -124,6 +131,11 @@ class Flight:
                 self._speech.hasten(deadline)
             await asyncio.shield(self._making)  # one listener's cancel is not another's
         return self._pieces[number]
+
+    def hasten(self, number: int, deadline: float) -> None:
+        """Somebody waits for this piece, and needs it sooner."""
+        if self._making is not None and number == len(self._pieces):
+            self._speech.hasten(deadline)
 
     def leave(self) -> None:
         """One listener less; the last one takes the engine's work with it."""
@@ -170,6 +182,10 @@ class SharedSpeech:
         piece = await self._flight.piece(self._number, deadline)
         self._number += 1
         return piece
+
+    def hasten(self, deadline: float) -> None:
+        if self._flight is not None:
+            self._flight.hasten(self._number, deadline)
 
     def close(self) -> None:
         if self._flight is not None:
