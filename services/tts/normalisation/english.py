@@ -229,8 +229,8 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
         (re.compile(rf"(?<={CLAIMED})(?:-|\s?[–—]\s?)(?={CLAIMED})"), lambda _: _apart("to")),
         (
             re.compile(
-                rf"{_BEGIN}(?:(?P<whole>\d{{1,3}})\s)?(?P<above>\d+)\s?[/⁄]\s?(?P<below>\d+)"
-                rf"(?![\w/])"
+                r"(?<![\w.,/])(?:(?P<whole>\d{1,3})\s)?(?P<above>\d+)\s?[/⁄]\s?(?P<below>\d+)"
+                r"(?![\w/])"
             ),
             _fraction,
         ),
@@ -295,7 +295,6 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
         ),
         (re.compile(rf"(?<!\w){signed}(?P<number>{_N})(?![\w])"), _plain),
         (re.compile(r"\d+"), lambda found: number(found[0]) if found[0].isascii() else None),
-        (re.compile(r"(?<=\w)\s?/\s?(?=\w)"), lambda _: _apart("slash")),
         (re.compile(r"(?<!\w)~(?=[\d\ue000])"), lambda _: "about "),
         (re.compile(r"(?<=[\d\ue000])\s?[x×*]\s?(?=[\d\ue000])"), lambda _: _apart("times")),
         (re.compile(r"(?<=[\d\ue000])\s-\s(?=[\d\ue000])"), lambda _: _apart("minus")),
@@ -304,6 +303,7 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
             re.compile("[" + "".join(map(re.escape, SYMBOLS)) + "]"),
             lambda found: _apart(SYMBOLS[found[0]]),
         ),
+        (re.compile(r"(?<=[\w\ue000])\s?/\s?(?=[\w\ue000])"), lambda _: _apart("slash")),
         (re.compile(r"[|\\^~*_`{}#]+"), lambda _: " "),
     )
 

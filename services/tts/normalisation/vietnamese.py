@@ -196,7 +196,7 @@ _RULES: tuple[Rule, ...] = (
         _measure,
     ),
     (re.compile(rf"(?<=[\d{CLAIMED}])\s?/\s?(?=[^\W\d])"), lambda _: _apart("trên")),
-    (re.compile(rf"{_BEGIN}(\d{{1,3}})/(\d{{1,4}})(?![\w/])"), _fraction),
+    (re.compile(r"(?<![\w.,/])(\d{1,3})/(\d{1,4})(?![\w/])"), _fraction),
     (
         re.compile(
             rf"(?<!\w)(?P<before>{_CODE_AFTER}[\s:#]{{1,3}}(?:là\s)?)(\d{{2,}})(?!\w|[.,]\d)"
