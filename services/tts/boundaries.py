@@ -7,6 +7,7 @@ most LOOK_AHEAD characters after it; while they are not there, the answer is "wa
 import re
 import unicodedata
 from enum import Enum
+from itertools import islice
 
 from services.tts.abbreviations import NEVER_FINAL, SOMETIMES_FINAL
 
@@ -16,6 +17,9 @@ CLAUSE_WORDS = 3
 
 _MAX_MARKS = 16
 _MAX_SPACES = 16
+_MAX_LIST_DIGITS = 3
+_MAX_TOKEN = 48
+"""Characters before a period that are looked at; no abbreviation is longer."""
 _TERMINATORS = ".!?…。！？｡"
 _WIDE_TERMINATORS = "。！？｡"
 _WIDE_CLAUSE_MARKS = "，、；："
@@ -28,9 +32,8 @@ _CANDIDATE = re.compile(rf"[{_TERMINATORS}]|\n|[,;:{_WIDE_CLAUSE_MARKS}—]|(?<=
 _MARKS = re.compile(rf"[{_TERMINATORS}]{{1,{_MAX_MARKS}}}")
 _CLOSER_RUN = re.compile(rf"[{re.escape(_CLOSERS)}]{{0,8}}")
 _SPACES = re.compile(rf"\s{{0,{_MAX_SPACES}}}")
-_TOKEN = re.compile(r"[^\s\"'“‘«(\[{*_`]+$")
+_TOKEN_BREAK = re.compile(r"[\s\"'“‘«(\[{*_`]")
 _ACRONYM = re.compile(r"[^\W\d_](?:\.[^\W\d_])+")
-_LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}$")
 _LINE_BEGIN = re.compile(r"[ \t]{0,16}(?:[-*•+]\s|#{1,6}\s|\d{1,3}[.)]\s|[>|\n])")
 _LINE_BEGIN_OPEN = re.compile(r"[ \t]{0,16}(?:[-*•+]|#{1,6}|\d{1,3}[.)]?)?$")
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}][^\W_{_UNSPACED}\u0300-\u036f'’]*")
@@ -63,8 +66,9 @@ def find_end(window: str, *, clauses: bool, complete: bool) -> int | None:
     Returns:
         Characters of the window that the segment takes; None while no end is certain.
     """
+    words = _first_words(window)
     for found in _CANDIDATE.finditer(window):
-        verdict = _judge(window, found.start(), clauses)
+        verdict = _judge(window, found.start(), clauses, words)
         if isinstance(verdict, int):
             return verdict
         if verdict is WAIT and not complete:
@@ -78,7 +82,10 @@ def ends_open_sentence(text: str) -> bool:
     end = len(stripped)
     while end and stripped[end - 1] in _TERMINATORS:
         end -= 1
-    return end < len(stripped) and isinstance(_judge_terminator(stripped + " A", end), int)
+    if end == len(stripped):
+        return False
+    window = stripped + " A"
+    return isinstance(_judge_terminator(window, end, _first_words(window)), int)
 
 
 def best_split(window: str, limit: int) -> int:
@@ -102,23 +109,33 @@ def _joins(before: str, after: str) -> bool:
     return bool(unicodedata.combining(after)) or "\u200d" in (before, after)
 
 
-def _judge(window: str, at: int, clauses: bool) -> Verdict:
+def _first_words(window: str) -> tuple[int, ...]:
+    """Where the first words begin; only the first few ever matter, so they are found once."""
+    return tuple(found.start() for found in islice(_WORD.finditer(window), CLAUSE_WORDS))
+
+
+def _has_words(words: tuple[int, ...], at: int, least: int = 1) -> bool:
+    """Whether at least so many words begin before `at`."""
+    return len(words) >= least and words[least - 1] < at
+
+
+def _judge(window: str, at: int, clauses: bool, words: tuple[int, ...]) -> Verdict:
     mark = window[at]
     if mark == "\n":
-        return _judge_newline(window, at)
+        return _judge_newline(window, at, words)
     if mark in _TERMINATORS:
-        return _judge_terminator(window, at)
-    return _judge_clause(window, at) if clauses else NOT_HERE
+        return _judge_terminator(window, at, words)
+    return _judge_clause(window, at, words) if clauses else NOT_HERE
 
 
-def _judge_terminator(window: str, at: int) -> Verdict:
+def _judge_terminator(window: str, at: int, words: tuple[int, ...]) -> Verdict:
     if at and window[at - 1] in _TERMINATORS:
         return NOT_HERE  # judged with the first of its run
     end = _end(_MARKS, window, at)
     closed = _end(_CLOSER_RUN, window, end)
     if closed == len(window):
         return WAIT
-    if not count_words(window[:at]):
+    if not _has_words(words, at):
         return NOT_HERE
     if window[end - 1] in _WIDE_TERMINATORS:
         return closed
@@ -134,18 +151,22 @@ def _judge_terminator(window: str, at: int) -> Verdict:
 
 def _judge_period(before: str, following: str, cut: int) -> Verdict:
     """One period after `before`; `following` is the next visible character, "" if unknown."""
-    found = _TOKEN.search(before)
-    token = found[0] if found else ""
+    token = _TOKEN_BREAK.split(before[-_MAX_TOKEN:])[-1]
     low = token.lower()
     initial = len(token) == 1 and token.isupper() and token != "I"
     acronym = _ACRONYM.fullmatch(token) and token.isupper()
-    if low in NEVER_FINAL or initial or acronym or _LIST_NUMBER.search(before):
+    if low in NEVER_FINAL or initial or acronym or _is_list_number(before):
         return NOT_HERE
     if low == "no":
         return _unless(str.isdigit, following, cut)
     if low in SOMETIMES_FINAL or _ACRONYM.fullmatch(token):
         return _unless(_goes_on_after_abbreviation, following, cut)
     return cut
+
+
+def _is_list_number(before: str) -> bool:
+    line = before[before.rfind("\n") + 1 :].lstrip()
+    return len(line) <= _MAX_LIST_DIGITS and line.isdecimal()
 
 
 def _unless(continues: object, following: str, cut: int) -> Verdict:
@@ -173,9 +194,9 @@ def _following(window: str, at: int) -> str:
     return window[end : end + 1]
 
 
-def _judge_newline(window: str, at: int) -> Verdict:
+def _judge_newline(window: str, at: int, words: tuple[int, ...]) -> Verdict:
     """A blank line, a list item, a heading or a table row begins something new."""
-    if not count_words(window[:at]):
+    if not _has_words(words, at):
         return NOT_HERE
     rest = window[at + 1 : at + LOOK_AHEAD]
     line = window[window.rfind("\n", 0, at) + 1 : at]
@@ -184,8 +205,8 @@ def _judge_newline(window: str, at: int) -> Verdict:
     return WAIT if at + 1 + len(rest) == len(window) and _LINE_BEGIN_OPEN.match(rest) else NOT_HERE
 
 
-def _judge_clause(window: str, at: int) -> Verdict:
-    if count_words(window[:at]) < CLAUSE_WORDS:
+def _judge_clause(window: str, at: int, words: tuple[int, ...]) -> Verdict:
+    if not _has_words(words, at, CLAUSE_WORDS):
         return NOT_HERE
     if window[at] in _WIDE_CLAUSE_MARKS or window[at] == "—":
         return at + 1

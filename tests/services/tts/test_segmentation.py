@@ -1,5 +1,7 @@
 """Cuts fall where they sound right, nothing is lost, and fragmentation changes nothing."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,6 +142,26 @@ def test_visible_characters_are_not_torn() -> None:
 
 def test_a_megabyte_is_cut_in_good_time() -> None:
     assert len(cut("The quick brown fox jumps over it. " * 30_000)) == 30_001
+
+
+@pytest.mark.parametrize("unit", ["\n", "a\n", "Dr. ", ", ", "a, ", ".", "1. ", "- a\n", "* "])
+def test_no_text_takes_more_than_its_length_in_time(unit: str) -> None:
+    text = (unit * 20_000)[:20_000]
+    begun = time.process_time()
+    segments = run(text, [len(text)])
+    assert (
+        time.process_time() - begun < 0.12
+    )  # a quarter of a second and more when each mark looked back to the beginning
+    assert "".join(segment.text for segment in segments) == text
+
+
+@pytest.mark.parametrize("text", ["1. One", " 12. One", "\n\n3. One two"])
+def test_the_number_of_a_list_item_is_no_sentence(text: str) -> None:
+    assert Segmenter().push(text + " more") == []
+
+
+def test_a_longer_number_is_a_sentence() -> None:
+    assert cut("It was so.\n1999. Then it ended.") == ["It was so.", "1999.", "Then it ended."]
 
 
 TOKENS = (
