@@ -172,7 +172,8 @@ FORMS = st.sampled_from(
     re.findall(
         r"\S+",
         """$3.50 $1.2 million 45% -5°C 10:30 a.m. 2024-05-17 May 5, 3/4 1st 1990s (415) 555-2671
-    A1B2 FBI joe@x.com www.x.org/a 12,345.6 7-10 Dr. Lee e.g. & 50 km/h 5k #7 @joe II 4K R&D $ % / -""",
+    A1B2 FBI joe@x.com www.x.org/a 12,345.6 7-10 Dr. Lee e.g. & 50 km/h 5k #7
+    @joe II 4K R&D $ % / -""",
     )
 )
 
