@@ -41,10 +41,10 @@ _MAX_TOKENS = 510
 """What the model's positions and the tables of styles have room for."""
 _EDGE = 0
 """The token before the first and after the last."""
-_LEAD_FRAMES = 3
-"""Silence kept before the first sound: 75 ms. The model likes to begin with more."""
+_LEAD = SAMPLE_RATE * 6 // 100
 _TAIL = SAMPLE_RATE * 35 // 100
-"""Samples of silence kept after the last sound; the model likes to end with twice as much."""
+"""Samples of silence kept before the first and after the last sound; the model makes a third of a
+second before it and half a second after it."""
 _SILENT = 0.005
 """What is below this part of the peak is silence."""
 
@@ -88,6 +88,11 @@ class KokoroEngine:
     ) -> None:
         if not sources:
             raise EngineUnavailable("the kokoro engine needs at least one voice")
+        for source in sources:
+            if source.language not in ESPEAK_VOICES:
+                raise EngineUnavailable(
+                    f"kokoro does not read {source.language}; it reads {', '.join(ESPEAK_VOICES)}"
+                )
         self._path = model
         self._sources = tuple(sources)
         self._threads = threads
@@ -105,7 +110,9 @@ class KokoroEngine:
 
     def load(self) -> None:
         self._model = model = _Model(self._path, self._threads)
-        readers = {language: _reader(language) for language in self.capabilities.languages}
+        readers = {
+            language: Espeak(ESPEAK_VOICES[language]) for language in self.capabilities.languages
+        }
         self._speakers = {
             source.id: _Speaker(source, model, readers[source.language]) for source in self._sources
         }
@@ -176,14 +183,14 @@ class _Model:
             {names.features: features, names.pitch: pitch, names.energy: energy, "style": style},
         )
         frames = durations.reshape(-1).astype(np.int64)
-        cut = max(0, int(frames[0]) - _LEAD_FRAMES) * HOP
-        samples = audio.reshape(-1)[cut:]
-        audible = _audible(samples)
+        samples = audio.reshape(-1)
+        first, end = _audible(samples)
+        cut = min(max(0, first - _LEAD), int(frames[0]) * HOP)
         return _Sound(
-            samples=samples[: audible + _TAIL],
+            samples=samples[cut : end + _TAIL],
             samples_per_token=frames[1:-1] * HOP,
             lead=int(frames[0]) * HOP - cut,
-            audible=audible,
+            audible=end - cut,
         )
 
 
@@ -236,19 +243,10 @@ class _Speaker:
         return [token for token, _ in pairs], [owner for _, owner in pairs]
 
 
-def _audible(samples: Floats) -> int:
-    """One past the last sample that can be heard."""
+def _audible(samples: Floats) -> tuple[int, int]:
+    """The first sample that can be heard, and one past the last."""
     loud = np.flatnonzero(np.abs(samples) > _SILENT * np.abs(samples).max(initial=0.0))
-    return int(loud[-1]) + 1 if len(loud) else len(samples)
-
-
-def _reader(language: str) -> Espeak:
-    voice = ESPEAK_VOICES.get(language)
-    if voice is None:
-        raise EngineUnavailable(
-            f"kokoro does not read {language}; it reads {', '.join(ESPEAK_VOICES)}"
-        )
-    return Espeak(voice)
+    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(samples))
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:

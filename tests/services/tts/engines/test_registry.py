@@ -6,7 +6,14 @@ import pytest
 
 from services.shared.models.errors import ModelError
 from services.shared.models.store import ModelStore
-from services.tts.config import JOE, EnginesConfig, FakeEngineConfig, PiperEngineConfig
+from services.tts.config import (
+    HEART,
+    JOE,
+    EnginesConfig,
+    FakeEngineConfig,
+    KokoroEngineConfig,
+    PiperEngineConfig,
+)
 from services.tts.engines.base import EngineUnavailable
 from services.tts.engines.registry import create_engines
 
@@ -20,7 +27,7 @@ def test_enabled_engines_are_made(tmp_path: Path) -> None:
 
 
 def test_a_service_without_engines_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match="no engine is enabled; .* piper, fake"):
+    with pytest.raises(EngineUnavailable, match="no engine is enabled; .* piper, kokoro, fake"):
         create_engines(EnginesConfig(piper=NO_PIPER), ModelStore(tmp_path))
 
 
@@ -33,4 +40,26 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     voice = JOE.model_copy(update={"model": str(tmp_path / "own.onnx")})
     config = EnginesConfig(piper=PiperEngineConfig(voices=(voice,)))
     with pytest.raises(EngineUnavailable, match=r"own\.onnx does not exist"):
+        create_engines(config, ModelStore(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("styles", "told"),
+    [
+        ("af_nobody", "no voice 'af_nobody'; kokoro-voices has af_bella, af_heart"),
+        ("/nowhere/own.bin", r"own\.bin does not exist"),
+    ],
+)
+def test_an_unknown_kokoro_voice_lists_the_known_ones(
+    tmp_path: Path, styles: str, told: str
+) -> None:
+    voice = HEART.model_copy(update={"styles": styles})
+    config = EnginesConfig(piper=NO_PIPER, kokoro=KokoroEngineConfig(enabled=True, voices=(voice,)))
+    with pytest.raises(EngineUnavailable, match=told):
+        create_engines(config, ModelStore(tmp_path))
+
+
+def test_a_missing_kokoro_model_is_named(tmp_path: Path) -> None:
+    config = EnginesConfig(piper=NO_PIPER, kokoro=KokoroEngineConfig(enabled=True))
+    with pytest.raises(ModelError, match="kokoro"):
         create_engines(config, ModelStore(tmp_path))
