@@ -27,6 +27,7 @@ from services.tts.listener import Listener
 from services.tts.messages import CacheUse, LexiconEntries
 from services.tts.service import TtsService
 from services.tts.speech import Speech
+from services.tts.voices import sample_text
 
 log = structlog.get_logger(__name__)
 
@@ -74,9 +75,17 @@ def speech_routes(service: TtsService) -> APIRouter:
             voices=tuple(_info(voice, catalogue.default) for voice in catalogue.voices)
         )
 
+    @router.get("/v1/voices/{voice}/sample", response_class=StreamingResponse)
+    async def sample(voice: str, request: Request, format: FileFormat = FileFormat.WAV) -> Response:
+        text = sample_text(service.voices.choose(voice).language)
+        return await speak(SynthesizeRequest(text=text, voice=voice, format=format), request)
+
     @router.post("/v1/synthesize", response_class=StreamingResponse)
     async def synthesize(wanted: SynthesizeRequest, request: Request) -> Response:
         _check_length(wanted.text, service.config.text.max_request_characters)
+        return await speak(wanted, request)
+
+    async def speak(wanted: SynthesizeRequest, request: Request) -> Response:
         with contextlib.ExitStack() as stack:
             stack.enter_context(lifecycle_of(request.app).admit())
             # Cutting 20,000 characters into segments takes 40 ms.
@@ -197,5 +206,6 @@ def _check_length(text: str, limit: int) -> None:
 
 
 def _info(voice: Voice, default: Voice) -> VoiceInfo:
-    shown = {name: value for name, value in asdict(voice).items() if name in VoiceInfo.model_fields}
-    return VoiceInfo(**shown, default=voice.id == default.id)
+    told = {name: value for name, value in asdict(voice).items() if name in VoiceInfo.model_fields}
+    told["sample"] = voice.sample or f"/v1/voices/{voice.id}/sample"
+    return VoiceInfo(**told, default=voice.id == default.id)

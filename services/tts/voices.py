@@ -6,6 +6,27 @@ from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.tts.engines.base import Voice
 from services.tts.engines.checks import same_language
 
+_SAMPLES = {
+    "de": "Guten Tag, so klinge ich. Wie kann ich Ihnen heute helfen?",
+    "en": "Hello, this is how I sound. How may I help you today?",
+    "es": "Hola, así suena mi voz. ¿En qué puedo ayudarle hoy?",
+    "fr": "Bonjour, voici ma voix. Comment puis-je vous aider aujourd'hui ?",
+    "hi": "नमस्ते, मेरी आवाज़ ऐसी है। आज मैं आपकी क्या मदद कर सकती हूँ?",
+    "it": "Buongiorno, questa è la mia voce. Come posso aiutarla oggi?",
+    "ja": "こんにちは、わたしのこえです。きょうはどうしましたか。",
+    "pt": "Olá, esta é a minha voz. Como posso ajudar hoje?",
+    "vi": "Xin chào, đây là giọng nói của tôi. Hôm nay tôi có thể giúp gì cho bạn?",
+}
+
+
+def sample_text(language: str) -> str:
+    """What a voice says to let itself be heard; in a language without a text of its own a number.
+
+    Args:
+        language: BCP 47 tag.
+    """
+    return _SAMPLES.get(language.lower().replace("_", "-").split("-")[0], "1, 2, 3, 4, 5.")
+
 
 class VoiceCatalogue:
     """The voices of all engines.

@@ -18,7 +18,8 @@ from services.shared.media.encode import FileFormat
 from services.shared.protocol.base import ErrorCode
 from services.shared.runtime.config import LimitsConfig, ServerConfig
 from services.tts.config import TextConfig
-from services.tts.engines.fake import SAMPLE_RATE, word_hertz
+from services.tts.engines.fake import GAP_MS, SAMPLE_RATE, word_hertz, word_ms
+from services.tts.voices import sample_text
 from tests.services.serving import LiveService, eventually
 from tests.services.tts.client import open_streams, session, tone_at
 from tests.services.tts.conftest import StartService
@@ -137,8 +138,26 @@ async def test_voices_are_listed_with_the_default_and_their_licence(
         "sample_rate": 16_000,
         "engine": "fake",
         "licence": "MIT",
+        "sample": "/v1/voices/fake-vi/sample",
         "default": False,
     }
+
+
+async def test_a_voice_can_be_heard(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/voices/fake-vi/sample")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "audio/wav"
+    words = sample_text("vi-VN").split()
+    samples, rate = decoded(answer.content, FileFormat.WAV, SAMPLE_RATE)
+    expected_ms = sum(word_ms(word) + GAP_MS for word in words)
+    assert len(samples) * 1000 / rate == pytest.approx(expected_ms, abs=1)
+    assert (await client.get("/v1/voices/fake-en/sample?format=ogg")).content[:4] == b"OggS"
+
+
+async def test_a_sample_of_an_unknown_voice_lists_the_voices(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/voices/nobody/sample")
+    told = assert_error(answer, 422, ErrorCode.UNKNOWN_VOICE, "fake-en, fake-vi")
+    assert not told["retryable"]
 
 
 # Streaming.

@@ -4,7 +4,8 @@ import pytest
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.tts.engines.base import Voice
-from services.tts.voices import VoiceCatalogue
+from services.tts.engines.checks import is_speakable
+from services.tts.voices import VoiceCatalogue, sample_text
 
 
 def voice(voice_id: str, language: str) -> Voice:
@@ -75,3 +76,13 @@ def test_a_catalogue_that_contradicts_itself_is_refused() -> None:
         VoiceCatalogue([JOE], default="bob")
     with pytest.raises(ValueError, match="'bob'"):
         VoiceCatalogue([JOE], aliases={"x": "bob"})
+
+
+@pytest.mark.parametrize("language", ["en", "en-GB", "vi_VN", "pt-BR", "xx"])
+def test_there_is_something_to_say_in_every_language(language: str) -> None:
+    assert is_speakable(sample_text(language))
+
+
+def test_a_sample_is_in_the_language_of_the_voice() -> None:
+    assert sample_text("vi-VN").startswith("Xin chào")
+    assert sample_text("en-GB") == sample_text("en-US") != sample_text("xx")
