@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 _FOLDER = Path(__file__).with_name("phrases")
-_A_LITTLE, _SOME, _MUCH = 0.25, 0.6, 0.9
+_A_LITTLE, _SOME, _MUCH = 0.25, 0.45, 0.6
 _EVERYWHERE = "en"
 """Its phrases are written whatever the language is."""
 _SENTENCE_END = re.compile(r"[.!?…。！？♪\n]+")
@@ -33,7 +33,7 @@ class _Phrases:
 
     def add(self, line: str) -> None:
         """One line of a file."""
-        phrase = normalised(line)
+        phrase = _packed(normalised(line))
         if line.startswith("?"):
             self.common.add(phrase)
         elif line.startswith("~"):
@@ -45,11 +45,12 @@ class _Phrases:
 
     def likeness(self, sentence: str) -> float | None:
         """The doubt from which on this sentence is held to be invented; None: never."""
-        if sentence in self.unlikely or any(map(sentence.startswith, self.beginnings)):
+        packed = _packed(sentence)
+        if packed in self.unlikely or any(map(packed.startswith, self.beginnings)):
             return _A_LITTLE
         if self.sounds.issuperset(sentence.split()):
             return _SOME
-        return _MUCH if sentence in self.common else None
+        return _MUCH if packed in self.common else None
 
 
 class Inventions:
@@ -95,6 +96,11 @@ def normalised(text: str) -> str:
     """Letters, digits and single spaces; accents stay, width and case do not."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("’", "")
     return " ".join("".join(char if _counts(char) else " " for char in text).split())
+
+
+def _packed(phrase: str) -> str:
+    """Without spaces, which Whisper puts where it likes in scripts that have none."""
+    return phrase.replace(" ", "")
 
 
 def _counts(char: str) -> bool:

@@ -28,7 +28,7 @@ from services.asr.engines.base import (
     Hypothesis,
     HypothesisWord,
 )
-from services.asr.engines.guards import Evidence, Reason, why_withheld
+from services.asr.engines.guards import Evidence, why_hidden, why_withheld
 from services.asr.engines.guards_phrases import Inventions
 from services.shared.models.store import ModelStore
 
@@ -236,6 +236,7 @@ class WhisperEngine:
             log_probability=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech=float(result.no_speech_prob),
             exhausted=len(tokens) >= budget,
+            in_full=context_s >= _FULL_S,
         )
         return _Decoded(text_tokens, evidence, context_s, _covered_s(tokens, tokenizer))
 
@@ -254,7 +255,8 @@ class WhisperEngine:
         if request.final and not decoded.evidence.speechless:
             decoded, words = self._mended(request, language, decoded, words)
         if not request.prefix:
-            reason = self._why_withheld(request, decoded, language)
+            check = why_withheld if request.final else why_hidden
+            reason = check(decoded.evidence, self._inventions, language)
             if reason is not None:
                 return Hypothesis(text="", language=language, suppressed=reason.value)
         hypothesis = Hypothesis(
@@ -267,14 +269,6 @@ class WhisperEngine:
         if request.final and uncovered and continuations > 0:
             return self._continued(request, hypothesis, decoded.covered_s, continuations - 1)
         return hypothesis
-
-    def _why_withheld(
-        self, request: DecodeRequest, decoded: _Decoded, language: str | None
-    ) -> Reason | None:
-        """A partial is provisional anyway: only what is no speech is not shown of it."""
-        reason = why_withheld(decoded.evidence, self._inventions, language)
-        provisional = (Reason.NO_SPEECH, Reason.INVENTED_PHRASE)
-        return reason if request.final or reason in provisional else None
 
     def _continued(
         self, request: DecodeRequest, beginning: Hypothesis, covered_s: float, continuations: int
@@ -295,16 +289,13 @@ class WhisperEngine:
         words: tuple[HypothesisWord, ...],
     ) -> _Checked:
         """Decode again what fails a check, alone: with the full context, then without repeats."""
-        if decoded.context_s < _FULL_S and self._unsatisfying(decoded):
+        evidence = decoded.evidence
+        unsure = evidence.log_probability < self._config.recheck_below
+        if evidence.doubtful or (unsure and not evidence.in_full):
             decoded, words = self._again(request, language, no_repeat=False)
         if decoded.evidence.looping:
             decoded, words = self._again(request, language, no_repeat=True)
         return decoded, words
-
-    def _unsatisfying(self, decoded: _Decoded) -> bool:
-        evidence = decoded.evidence
-        unsure = evidence.log_probability < self._config.recheck_below
-        return unsure or evidence.looping or evidence.unlikely
 
     def _again(self, request: DecodeRequest, language: str | None, *, no_repeat: bool) -> _Checked:
         encoded = self._encode([request.audio], _FULL_S)

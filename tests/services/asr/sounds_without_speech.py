@@ -32,6 +32,11 @@ def sounds_without_speech() -> dict[str, Sound]:
     return {**_noises(), **_telephone(), **_room(), **_music()}
 
 
+def sounds_like_voices() -> dict[str, Sound]:
+    """What has a throat but no words, which even people take for a "hey" now and then."""
+    return _animals()
+
+
 def _noises() -> dict[str, Sound]:
     def noise(exponent: float, dbfs: float) -> Sound:
         return lambda ms, random: at_level(coloured(ms, random, exponent), dbfs)
@@ -146,6 +151,19 @@ def _room() -> dict[str, Sound]:
 
         return struck(ms, random, 4, chirp)
 
+    return {
+        "clicks": clicks,
+        "typing": typing,
+        "knocks": knocks,
+        "coughs": coughs,
+        "breath": breath,
+        "wind": wind,
+        "siren": siren,
+        "birds": birds,
+    }
+
+
+def _animals() -> dict[str, Sound]:
     def call(ms: int, low: float, high: float, shake: float, random: Random) -> Floats:
         """A voice that is nobody's: glottal pulses through a throat that opens and closes."""
         times = times_of(ms)
@@ -164,18 +182,7 @@ def _room() -> dict[str, Sound]:
     def cries(ms: int, random: Random) -> Floats:
         return struck(ms, random, 0.4, lambda: call(1100, 380, 470, 0.03, random))
 
-    return {
-        "barks": barks,
-        "cries": cries,
-        "clicks": clicks,
-        "typing": typing,
-        "knocks": knocks,
-        "coughs": coughs,
-        "breath": breath,
-        "wind": wind,
-        "siren": siren,
-        "birds": birds,
-    }
+    return {"barks": barks, "cries": cries}
 
 
 def _music() -> dict[str, Sound]:

@@ -10,7 +10,6 @@ import pytest
 
 from services.asr.config import EngineConfig
 from services.asr.engines.base import DecodeRequest, EngineError, Hypothesis
-from services.asr.engines.guards import compression_ratio
 from services.asr.engines.whisper import WhisperEngine
 from services.shared.models.errors import ModelError
 from services.shared.models.store import ModelStore
@@ -75,12 +74,6 @@ def test_hints_cost_no_extra_decodes(engine: WhisperEngine, hints: dict[str, obj
     answer = hear(engine, DecodeRequest(audio, True, **hints))  # type: ignore[arg-type]
     assert words_of(answer.text) == words_of(plain.text)
     assert time.monotonic() - began < 8 * took + 0.5
-
-
-def test_repetition_is_measured() -> None:
-    assert compression_ratio("") == 0.0
-    assert compression_ratio("There is currently one other participant.") < 1.5
-    assert compression_ratio("you " * 50) > 2.4
 
 
 def test_an_engine_that_is_not_loaded_says_so(model_store: ModelStore) -> None:
