@@ -20,15 +20,20 @@ _MAX_SPACES = 16
 _MAX_LIST_DIGITS = 3
 _MAX_TOKEN = 48
 """Characters before a period that are looked at; no abbreviation is longer."""
-_TERMINATORS = ".!?…。！？｡"
+_TERMINATORS = ".!?…。！？｡।॥؟۔"
 _WIDE_TERMINATORS = "。！？｡"
 _WIDE_CLAUSE_MARKS = "，、；："
+_CLAUSE_MARKS = ",;:،؛"
 _CLOSERS = "\"'”’»›)]}*_`」』】）》"
 _QUOTES = frozenset("\"'”’»›」』")
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
 """Scripts in which a character counts as a word."""
+_WITHIN_WORDS = "'’\u0300-\u036f\u0900-\u0963\u0966-\u0dff"
+"""Apostrophes, combining accents, vowel signs of India."""
+_RUN_ON = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+"""Thai, Lao, Burmese, Khmer: without spaces between words, which have about six characters."""
 
-_CANDIDATE = re.compile(rf"[{_TERMINATORS}]|\n|[,;:{_WIDE_CLAUSE_MARKS}—]|(?<=\s)[-–]")
+_CANDIDATE = re.compile(rf"[{_TERMINATORS}]|\n|[{_CLAUSE_MARKS}{_WIDE_CLAUSE_MARKS}—]|(?<=\s)[-–]")
 _MARKS = re.compile(rf"[{_TERMINATORS}]{{1,{_MAX_MARKS}}}")
 _CLOSER_RUN = re.compile(rf"[{re.escape(_CLOSERS)}]{{0,8}}")
 _SPACES = re.compile(rf"\s{{0,{_MAX_SPACES}}}")
@@ -36,8 +41,11 @@ _TOKEN_BREAK = re.compile(r"[\s\"'“‘«(\[{*_`]")
 _ACRONYM = re.compile(r"[^\W\d_](?:\.[^\W\d_])+")
 _LINE_BEGIN = re.compile(r"[ \t]{0,16}(?:[-*•+]\s|#{1,6}\s|\d{1,3}[.)]\s|[>|\n])")
 _LINE_BEGIN_OPEN = re.compile(r"[ \t]{0,16}(?:[-*•+]|#{1,6}|\d{1,3}[.)]?)?$")
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}][^\W_{_UNSPACED}\u0300-\u036f'’]*")
-_CLAUSE_END = re.compile(rf"[,;:—)”](?=\s)|[{_WIDE_CLAUSE_MARKS}]")
+_WORD = re.compile(
+    rf"[{_UNSPACED}]|[{_RUN_ON}]{{1,6}}"
+    rf"|[^\W_{_UNSPACED}{_RUN_ON}](?:[^\W_{_UNSPACED}{_RUN_ON}]|[{_WITHIN_WORDS}])*"
+)
+_CLAUSE_END = re.compile(rf"[{_CLAUSE_MARKS}—)”](?=\s)|[{_WIDE_CLAUSE_MARKS}]")
 
 
 class _Verdict(Enum):
@@ -55,25 +63,29 @@ def count_words(text: str) -> int:
     return sum(1 for _ in _WORD.finditer(text))
 
 
-def find_end(window: str, *, clauses: bool, complete: bool) -> int | None:
+def find_end(
+    window: str, *, clauses: bool, complete: bool, begin: int = 0
+) -> tuple[int | None, int]:
     """The first certain end of a sentence in `window`.
 
     Args:
         window: text from the segment's first character on.
         clauses: an end of a clause of at least three words will do, too.
         complete: nothing follows the window.
+        begin: where to look first; no end is before it.
 
     Returns:
-        Characters of the window that the segment takes; None while no end is certain.
+        Characters of the window that the segment takes, None while no end is certain; and where to
+        look first when there is more text.
     """
     words = _first_words(window)
-    for found in _CANDIDATE.finditer(window):
+    for found in _CANDIDATE.finditer(window, begin):
         verdict = _judge(window, found.start(), clauses, words)
         if isinstance(verdict, int):
-            return verdict
+            return verdict, begin
         if verdict is WAIT and not complete:
-            return None
-    return None
+            return None, found.start()
+    return None, len(window)
 
 
 def ends_open_sentence(text: str) -> bool:
@@ -104,9 +116,13 @@ def best_split(window: str, limit: int) -> int:
     return cut
 
 
+_JOINING = frozenset("\u200d\u0e33\u0eb3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
+"""Belong to the character before them: joiner, Thai and Lao AM, skin tones."""
+
+
 def _joins(before: str, after: str) -> bool:
     """Whether both belong to one visible character."""
-    return bool(unicodedata.combining(after)) or "\u200d" in (before, after)
+    return unicodedata.category(after)[0] == "M" or after in _JOINING or before == "\u200d"
 
 
 def _first_words(window: str) -> tuple[int, ...]:

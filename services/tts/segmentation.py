@@ -47,6 +47,8 @@ class Segmenter:
         self._text = ""
         self._begin = 0
         """Where the next segment begins in `_text`."""
+        self._looked = 0
+        """Characters of the next segment in which it does not end; nobody looks at them twice."""
         self._dropped = 0
         """Characters of the context's text that lie before `_text`."""
         self._first = True
@@ -96,7 +98,9 @@ class Segmenter:
         reach = self._max + LOOK_AHEAD
         window = self._text[self._begin : self._begin + reach]
         cut_short = len(window) == reach
-        end = find_end(window, clauses=self._first, complete=complete or cut_short)
+        end, self._looked = find_end(
+            window, clauses=self._first, complete=complete or cut_short, begin=self._looked
+        )
         if end is not None and end <= self._max:
             return end
         if end is not None or cut_short or (complete and len(window) > self._max):
@@ -107,6 +111,7 @@ class Segmenter:
         text = self._text[self._begin : self._begin + length]
         segment = Segment(text, self._dropped + self._begin)
         self._begin += length
+        self._looked = 0
         if count_words(text):
             self._first = False
         return segment

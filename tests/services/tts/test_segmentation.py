@@ -55,6 +55,18 @@ def cut(text: str, max_characters: int = 280) -> list[str]:
         ("Xin chào bạn, tôi là Nam. Hôm nay đẹp.", None),
         ("See you in Jan. \n\nBye.", ["See you in Jan.", "Bye."]),
         ("Gặp TS. Nguyễn ở TP. Hồ Chí Minh nhé. Vâng.", None),
+        ("Open www.example.com. Yes.", ["Open www.example.com.", "Yes."]),
+        ("It costs $5. Yes.", ["It costs $5.", "Yes."]),
+        ("Great! 😀 Next one. 🎉", ["Great!", "😀 Next one.", "🎉"]),
+        ("Wait…what? No… Yes.", ["Wait…what?", "No…", "Yes."]),
+        ("He said: “Stop.” Yes.", ["He said: “Stop.”", "Yes."]),
+        ("**Note:** it is. _Really._ Yes.", ["**Note:** it is.", "_Really._", "Yes."]),
+        ("Steps:\n1) Do this\n2) Do that", ["Steps:", "1) Do this", "2) Do that"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", ["| a | b |", "|---|---|\n| 1 | 2 |"]),
+        ("「はい。」と言った。次。", ["「はい。」", "と言った。", "次。"]),
+        ("आप कैसे हैं। मैं ठीक हूँ।", ["आप कैसे हैं।", "मैं ठीक हूँ।"]),
+        ("كيف حالك؟ أنا بخير.", ["كيف حالك؟", "أنا بخير."]),
+        ("আমি ভালো আছি, ধন্যবাদ। আপনি?", ["আমি ভালো আছি,", "ধন্যবাদ।", "আপনি?"]),
     ],
 )
 def test_cuts(text: str, expected: list[str] | None) -> None:
@@ -134,10 +146,25 @@ def test_a_long_sentence_is_divided_at_a_clause() -> None:
     assert cut(text, max_characters=100)[1].endswith(",")
 
 
-def test_visible_characters_are_not_torn() -> None:
-    text = "e\u0301" * 400
-    for segment in cut(text, max_characters=101):
-        assert segment.startswith("e")
+@pytest.mark.parametrize("character", ["e\u0301", "ก้ำ", "นิ", "👍🏽", "👨\u200d👩\u200d👧"])
+def test_visible_characters_are_not_torn(character: str) -> None:
+    for segment in cut(character * 400, max_characters=101):
+        assert segment.startswith(character)
+
+
+def test_a_pause_cuts_a_language_without_spaces_between_its_words() -> None:
+    segmenter = Segmenter()
+    segmenter.push("สวัสดีครับวันนี้อากาศดีมาก ขอบ")
+    assert [segment.text for segment in segmenter.on_idle()] == ["สวัสดีครับวันนี้อากาศดีมาก"]
+
+
+@pytest.mark.parametrize("token", ["\n", "e.g. ", "No. "])
+def test_a_token_costs_the_same_however_much_waits(token: str) -> None:
+    segmenter = Segmenter()
+    begun = time.process_time()
+    for _ in range(5000):
+        segmenter.push(token)
+    assert time.process_time() - begun < 1  # 4 s when every mark was judged again each time
 
 
 def test_a_megabyte_is_cut_in_good_time() -> None:
@@ -166,7 +193,8 @@ def test_a_longer_number_is_a_sentence() -> None:
 
 TOKENS = (
     'Hi Dr. Smith $3.50 10:30 a.m. p.m. U.S. no. No. 5 1. 2) - # * ... … ! ? ?! , ; : — – " ” ’ )'
-    " ** 你好 。 ， ！ Xin chào e.g. etc. joe@x.com https://a.b/c 😀 \u0301 \u200d I J. and then"
+    " ** 你好 。 ， ！ ؟ । "
+    "ทำ สวัสดี नि Xin chào e.g. etc. joe@x.com https://a.b/c 😀 \u0301 \u200d I J. and then"
 )
 words = st.sampled_from(TOKENS.split())
 gaps = st.sampled_from(["", " ", " ", " ", "\n", "\n\n", " \n\n", "  ", "\t", " " * 20, "." * 20])
