@@ -44,7 +44,7 @@ def apply_rules(
         for match in matches:
             spoken = say(match)
             if spoken is not None:
-                one = Replacement(match.start(), match.end(), spoken)
+                one = Replacement(_begin(match), match.end(), spoken)
                 found.append(one)
                 rest = _claim(rest, one)
     return sorted(found, key=lambda one: one.start)
@@ -73,6 +73,11 @@ def in_words(number: int, language: str, form: str = "cardinal") -> str | None:
         return None
     spoken: str = num2words(number, lang=language, to=form)
     return spoken.replace(",", "")
+
+
+def _begin(match: re.Match[str]) -> int:
+    """What a rule calls `before` is there to tell what follows; it is said as it is written."""
+    return match.end("before") if "before" in match.re.groupindex else match.start()
 
 
 def _claim(text: str, one: Replacement) -> str:

@@ -21,7 +21,7 @@ from services.tts.normalisation.english_terms import (
     UNITS,
 )
 
-_N = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_N = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 """A number without its sign."""
 _BEGIN = r"(?<![\w.,])"
 _SIGN = r"(?:(?<![\w)\ue000])[-−+])?"
@@ -90,8 +90,8 @@ def _percent(found: re.Match[str]) -> str:
 
 def _fraction(found: re.Match[str]) -> str | None:
     whole, above, below = found["whole"], int(found["above"]), int(found["below"])
-    if (above, below) == (24, 7):
-        return "twenty-four seven"
+    if (above, below) in ((24, 7), (9, 11)):
+        return f"{cardinal(above)} {cardinal(below)}"
     if not below or len(found["above"]) > 3 or len(found["below"]) > 4:
         return None
     spoken = numbers.fraction(above, below)
@@ -136,7 +136,7 @@ def _acronym(found: re.Match[str]) -> str | None:
 
 def _roman(found: re.Match[str]) -> str | None:
     value = _ROMAN.get(found["roman"])
-    return None if value is None else f"{found['before']} {cardinal(value)}"
+    return None if value is None else cardinal(value)
 
 
 def _regnal(found: re.Match[str]) -> str | None:
@@ -147,8 +147,8 @@ def _regnal(found: re.Match[str]) -> str | None:
 def _room(found: re.Match[str]) -> str:
     text = found["number"]
     if len(text) == 3 and text[1] == "0" and text[2] != "0":
-        return f"{found['before']}{cardinal(int(text[0]))} oh {cardinal(int(text[2]))}"
-    return found["before"] + (cardinal(int(text)) if text.endswith("00") else digits(text))
+        return f"{cardinal(int(text[0]))} oh {cardinal(int(text[2]))}"
+    return cardinal(int(text)) if text.endswith("00") else digits(text)
 
 
 def _abbreviation(found: re.Match[str]) -> str:
@@ -251,7 +251,7 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
                 rf"\b(?P<before>{_CODE_AFTER}(?:\s(?:number|no\.?|code|is))?[\s:#]{{1,3}})"
                 rf"(?P<number>\d{{2,}})(?![\w.,:]\d|\w)"
             ),
-            lambda found: found["before"] + digits(found["number"]),
+            lambda found: digits(found["number"]),
         ),
         (
             re.compile(
@@ -264,7 +264,7 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
             re.compile(r"(?<!\w)(?:[Nn]o\.|[Nn]r\.|№|#)\s?(\d+)(?!\w)"),
             lambda found: f"number {number(found[1])}",
         ),
-        (re.compile(rf"(?P<before>\b(?:{_ROMAN_AFTER}))\s(?P<roman>[IVX]+){_END}"), _roman),
+        (re.compile(rf"(?P<before>\b(?:{_ROMAN_AFTER})\s)(?P<roman>[IVX]+){_END}"), _roman),
         (re.compile(rf"(?P<name>\b[A-Z][a-z]{{2,}})\s(?P<roman>[IVX]{{2,}}){_END}"), _regnal),
         (
             re.compile(r"(?<!\w)(?P<title>" + _TITLE + r")\.(?=\s[A-Z])"),
@@ -280,6 +280,14 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
             _abbreviation,
         ),
         (re.compile(rf"{_BEGIN}(?P<low>{_N})(?:[-–]|\s[–—]\s)(?P<high>{_N})(?![\w-])"), _range),
+        (
+            re.compile(rf"{_BEGIN}(\d+(?:\.\d+)?)x{_END}(?!\s?\d)"),
+            lambda found: f"{number(found[1])} times" if found[1] != "1" else None,
+        ),
+        (
+            re.compile(r"(?<!\w)[vV]\.?(\d+(?:\.\d+)+)(?![\w]|\.\d)"),
+            lambda found: "version " + " point ".join(map(number, found[1].split("."))),
+        ),
         (
             re.compile(rf"{_BEGIN}(\d+(?:\.\d+)?)k{_END}"),
             lambda found: f"{number(found[1])} thousand",

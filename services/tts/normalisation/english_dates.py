@@ -11,6 +11,12 @@ _MONTH = "|".join(MONTHS) + "|" + "|".join(rf"{month[:3]}\.?" for month in MONTH
 _DAY = r"(?P<day>[12]\d|3[01]|0?[1-9])(?:st|nd|rd|th)?"
 _YEAR = r"(?P<year>1\d{3}|2[01]\d\d)"
 _HALF = r"(?:\s?(?P<half>[AaPp]\.?\s?[Mm](?:\.(?!\w)|(?![\w.]))|[AaPp]\.[Mm]\.))"
+_ON = (
+    "(?:"
+    + "|".join(rf"(?<=\b{word}\s)" for word in ("on", "On", "by", "By", "until", "since"))
+    + ")"
+)
+"""Words before a day, by which 3/4 is no fraction."""
 _END = r"(?!\w|[.,:]\d)"
 
 
@@ -20,6 +26,10 @@ def date_rules(day_first: bool) -> tuple[Rule, ...]:
         (re.compile(r"(?<![\w.,/-])(\d{4})-(\d\d)-(\d\d)(?![\w-])"), _iso),
         (
             re.compile(r"(?<![\w.,/-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?![\w/-]|\.\d)"),
+            _numeric(day_first),
+        ),
+        (
+            re.compile(rf"{_ON}(\d{{1,2}})([/])(\d{{1,2}})()(?![\w/-]|[.,]\d)"),
             _numeric(day_first),
         ),
         (re.compile(rf"(?<!\w)(?P<month>{_MONTH})\s{_DAY}(?:,?\s{_YEAR})?{_END}"), _named),
@@ -56,6 +66,8 @@ def _numeric(day_first: bool) -> Callable[[re.Match[str]], str | None]:
             month, day = day, month
         if not (1 <= month <= 12 and 1 <= day <= 31):
             return None
+        if not year_text:
+            return _say(month, day, None)
         in_year = int(year_text)
         if len(year_text) == 2:
             in_year += 2000 if in_year < 50 else 1900

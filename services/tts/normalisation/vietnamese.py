@@ -39,6 +39,19 @@ _CODE_AFTER = (
 )
 
 
+_SAID_AS_WORDS = frozenset({"PIN", "SIM", "NATO", "ASEAN", "COVID", "OPEC", "UNESCO", "UNICEF"})
+_ROMAN = {
+    roman: cardinal(value)
+    for value, roman in enumerate(
+        re.findall(
+            r"\w+",
+            "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI XXII",
+        ),
+        1,
+    )
+}
+
+
 def _date(found: re.Match[str]) -> str | None:
     day, month = int(found["day"]), int(found["month"])
     if not (1 <= day <= 31 and 1 <= month <= 12):
@@ -122,6 +135,8 @@ def _code_digits(part: str) -> str:
 
 def _acronym(found: re.Match[str]) -> str | None:
     letters = found[0]
+    if letters in _SAID_AS_WORDS:
+        return None
     before, after = found.string[: found.start()], found.string[found.end() :]
     shouted = r"[A-ZÀ-Ỹ]{2,}"
     if re.search(rf"{shouted}\W{{1,3}}$", before) or re.match(rf"\W{{1,3}}{shouted}", after):
@@ -165,6 +180,23 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<!\w)[Tt]háng\s(0?[1-9]|1[0-2])[/-](\d{4})(?!\w)"), _month_year),
     (re.compile(r"(?<=[Tt]háng\s)4(?![\w/]|[.,]\d)"), lambda _: "tư"),
     (
+        re.compile(r"(?P<before>\b[Qq]uý\s)([1-4]|I{1,3}|IV)[/-](\d{4})(?!\w)"),
+        lambda found: (
+            f"{_ROMAN.get(found[2]) or cardinal(int(found[2]))} năm {cardinal(int(found[3]))}"
+        ),
+    ),
+    (
+        re.compile(r"(?<=\b[Tt]hứ\s)([14])(?![\w/]|[.,]\d)"),
+        lambda found: "nhất" if found[1] == "1" else "tư",
+    ),
+    (
+        re.compile(
+            r"(?P<before>\b(?:[Tt]hế\skỷ|[Cc]hương|[Pp]hần|[Qq]uý|[Tt]ập|[Kk]hóa|[Đđ]ại\shội|[Ll]ần"
+            r"\sthứ)\s)([IVX]+)(?!\w)"
+        ),
+        lambda found: _ROMAN.get(found[2]),
+    ),
+    (
         re.compile(
             r"(?<![\w.,:])(?P<hour>[01]?\d|2[0-4])(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?"
             r"|[hg](?P<short>[0-5]\d)?)(?![\w]|:\d)"
@@ -195,13 +227,17 @@ _RULES: tuple[Rule, ...] = (
         re.compile(rf"{_BEGIN}{_LOW}{_SIGN}(?P<number>{_N})\s?(?P<unit>{_any(UNITS)}){_END}"),
         _measure,
     ),
+    (
+        re.compile(rf"(?<=[\d{CLAIMED}])\s?/\s?(?P<unit>{_any(UNITS)}){_END}"),
+        lambda found: f" trên {UNITS[found['unit']]}",
+    ),
     (re.compile(rf"(?<=[\d{CLAIMED}])\s?/\s?(?=[^\W\d])"), lambda _: _apart("trên")),
     (re.compile(r"(?<![\w.,/])(\d{1,3})/(\d{1,4})(?![\w/])"), _fraction),
     (
         re.compile(
             rf"(?<!\w)(?P<before>{_CODE_AFTER}[\s:#]{{1,3}}(?:là\s)?)(\d{{2,}})(?!\w|[.,]\d)"
         ),
-        lambda found: found["before"] + digits(found[2]),
+        lambda found: digits(found[2]),
     ),
     (
         re.compile(rf"{_BEGIN}(?P<low>{_N})(?:[-–]|\s[–—]\s)(?P<high>{_N})(?![\w-])"),

@@ -123,3 +123,13 @@ def test_nothing_is_lost_and_the_words_are_the_text(text: str, language: str) ->
 def test_what_can_be_heard_stays_to_be_heard(text: str) -> None:
     plain = Reader("en-US", normalise=False).read(text)
     assert not plain.speakable or ENGLISH.read(text).speakable
+
+
+def test_a_word_that_only_tells_what_follows_keeps_its_own_time() -> None:
+    words = Reader("en-US").read("Enter PIN 4071, please.").words
+    assert [(word.written, word.spoken) for word in words] == [
+        ("Enter", "Enter"),
+        ("PIN", "PIN"),
+        ("4071,", "four zero seven one,"),
+        ("please.", "please."),
+    ]

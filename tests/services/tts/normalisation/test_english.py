@@ -41,6 +41,12 @@ def read(text: str, english: English = AMERICAN) -> str:
         ("2½", "two and a half"),
         ("24/7 and 1/365", "twenty-four seven and one over three hundred sixty-five"),
         ("version 1.2.3", "version one point two point three"),
+        ("v2.1.0", "version two point one point zero"),
+        ("1.5x faster, 2x4", "one point five times faster, two-X-four"),
+        ("on 9/11", "on September eleventh"),
+        ("after 9/11", "after nine eleven"),
+        ("by 12/25, add 3/4", "by December twenty-fifth, add three quarters"),
+        (".5 mg", "zero point five milligrams"),
     ],
 )
 def test_numbers(text: str, expected: str) -> None:

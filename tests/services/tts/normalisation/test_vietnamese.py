@@ -56,6 +56,10 @@ def test_cardinals(number: int, expected: str) -> None:
         ("FBI và UBND TP.HCM", "ép bê i và ủy ban nhân dân thành phố Hồ Chí Minh"),
         ("nam@example.vn", "nam a còng example chấm vê nờ"),
         ("XIN CHÀO CÁC BẠN", "XIN CHÀO CÁC BẠN"),
+        ("thế kỷ XXI, chương IV", "thế kỷ hai mươi mốt, chương bốn"),
+        ("lần thứ 4, thứ 1, thứ 2", "lần thứ tư, thứ nhất, thứ hai"),
+        ("quý 2/2024", "quý hai năm hai nghìn không trăm hai mươi bốn"),
+        ("90.000đ/kg", "chín mươi nghìn đồng trên ki lô gam"),
     ],
 )
 def test_written_forms(text: str, expected: str) -> None:
