@@ -69,7 +69,8 @@ class KokoroVoiceConfig(StrictConfig):
     styles: str
     """A voice of the model `kokoro-voices`, e.g. `af_heart`, or a path to a `….bin` like those."""
     language: str
-    """What it reads: en-US, en-GB, es, fr, hi, it, ja (kana only) or pt-BR."""
+    """What it reads: en-US, en-GB, es, fr, hi, it, ja or pt-BR. Kanji need the
+    dependency group `japanese`."""
     licence: str = "Apache-2.0"
     sample: str | None = None
     gain_db: float = Field(default=0.0, ge=-24, le=24)

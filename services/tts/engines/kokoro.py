@@ -28,6 +28,7 @@ from services.tts.engines.base import (
 from services.tts.engines.checks import check_request, is_speakable
 from services.tts.engines.espeak import Espeak
 from services.tts.engines.interrupt import run_onnx
+from services.tts.engines.japanese import JapaneseEspeak, open_jtalk
 from services.tts.engines.kokoro_graph import KokoroStages, split_kokoro
 from services.tts.engines.kokoro_phonemes import ESPEAK_VOICES, to_symbols
 from services.tts.engines.piper import limited
@@ -247,6 +248,12 @@ def _audible(samples: Floats) -> tuple[int, int]:
     """The first sample that can be heard, and one past the last."""
     loud = np.flatnonzero(np.abs(samples) > _SILENT * np.abs(samples).max(initial=0.0))
     return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(samples))
+
+
+def _reader(language: str) -> Espeak:
+    if language == "ja":
+        return JapaneseEspeak(open_jtalk())
+    return Espeak(ESPEAK_VOICES[language])
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:
