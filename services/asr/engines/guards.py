@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.asr.engines.guards_phrases import Inventions
+from services.asr.engines.guards_phrases import Inventions, normalised
 
 _MAX_COMPRESSION = 2.4
 """Of Whisper's own transcribe (Radford et al. 2022, §4.5)."""
@@ -35,6 +35,7 @@ _HIDDEN_NO_SPEECH = 0.6
 """A partial is not shown; the next one or the final will tell."""
 _HOPELESS_LOG_PROBABILITY = -1.6
 """Guesswork: the mean token had a probability of 0.2."""
+_DOUBTFUL_ECHO = 0.5
 _SHORTEST_S = 0.1
 """Nobody says a word in less."""
 _TOKENS_PER_S = 8
@@ -70,6 +71,8 @@ class Evidence:
     """The budget of tokens was used up."""
     in_full: bool = True
     """The model saw the full context that it was trained on."""
+    hints: str = ""
+    """Prompt and hotwords, which Whisper likes to repeat when it hears nothing."""
 
     @property
     def looping(self) -> bool:
@@ -118,7 +121,7 @@ def why_withheld(evidence: Evidence, inventions: Inventions, language: str | Non
     """The reason to withhold a final; None: show it."""
     if evidence.speechless:
         return Reason.NO_SPEECH
-    if inventions.matches(evidence.text, language, doubt=doubt(evidence)):
+    if inventions.matches(evidence.text, language, doubt=doubt(evidence)) or _is_echo(evidence):
         return Reason.INVENTED_PHRASE
     if evidence.looping or _is_scream(evidence.text):
         return Reason.REPETITION
@@ -149,6 +152,12 @@ def compression_ratio(text: str) -> float:
     """Length over compressed length; high for text that repeats itself."""
     data = text.encode()
     return len(data) / len(zlib.compress(data)) if data else 0.0
+
+
+def _is_echo(evidence: Evidence) -> bool:
+    """Nothing but words of the hints, in doubt."""
+    said, hints = (f" {normalised(text)} " for text in (evidence.text, evidence.hints))
+    return doubt(evidence) >= _DOUBTFUL_ECHO and said in hints
 
 
 def _is_scream(text: str) -> bool:

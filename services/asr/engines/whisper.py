@@ -237,6 +237,7 @@ class WhisperEngine:
             no_speech=float(result.no_speech_prob),
             exhausted=len(tokens) >= budget,
             in_full=context_s >= _FULL_S,
+            hints=_hints(request),
         )
         return _Decoded(text_tokens, evidence, context_s, _covered_s(tokens, tokenizer))
 
@@ -319,7 +320,7 @@ class WhisperEngine:
 
     def _preface_tokens(self, request: DecodeRequest) -> list[int]:
         """Tokens of hotwords and prompt, which come before the start of the transcript."""
-        hints = " ".join([", ".join(request.hotwords), request.prompt]).strip()
+        hints = _hints(request)
         if not hints:
             return []
         tokenizer = self._tokenizer(request.language)
@@ -384,6 +385,10 @@ def _locate(model: str, store: ModelStore) -> Path:
     """A folder given as a path, else a model of the catalogue."""
     path = Path(model).expanduser()
     return path if path.is_dir() else store.require(model)
+
+
+def _hints(request: DecodeRequest) -> str:
+    return " ".join([", ".join(request.hotwords), request.prompt]).strip()
 
 
 def _covered_s(tokens: Sequence[int], tokenizer: Any) -> float:

@@ -1,6 +1,7 @@
 """The checks of what Whisper wrote, without a model."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,8 +21,8 @@ SPEECH = Evidence("Please call me back.", 1.5, 8, log_probability=-0.4, no_speec
 KNOWN = Inventions.load()
 
 
-def heard(text: str, **numbers: float) -> Evidence:
-    return replace(SPEECH, text=text, **numbers)  # type: ignore[arg-type]
+def heard(text: str, **numbers: Any) -> Evidence:
+    return replace(SPEECH, text=text, **numbers)
 
 
 def check(evidence: Evidence, language: str | None = "en") -> Reason | None:
@@ -133,6 +134,16 @@ def test_known_inventions_need_a_little_doubt(language: str | None, text: str) -
 def test_what_people_say_too_needs_much_doubt(language: str, text: str) -> None:
     assert check(heard(text, no_speech=0.4), language) is None
     assert check(heard(text, no_speech=0.5), language) is Reason.INVENTED_PHRASE
+
+
+def test_hints_that_come_back_in_doubt_are_an_echo() -> None:
+    hints = "IBAN, Nguyen A call to the bank about a transfer."
+    for text in ("A call to the bank.", "Nguyen", "transfer"):
+        assert check(heard(text, hints=hints, no_speech=0.3)) is None
+        echo = heard(text, hints=hints, no_speech=0.5)
+        assert check(echo) is Reason.INVENTED_PHRASE
+    other = heard("A transfer to Nguyen.", hints=hints, no_speech=0.5)
+    assert check(other) is None
 
 
 def test_words_for_sounds_are_withheld_alone() -> None:
