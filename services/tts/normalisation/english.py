@@ -131,7 +131,7 @@ def _acronym(found: re.Match[str]) -> str | None:
     before, after = found.string[: found.start()], found.string[found.end() :]
     if re.search(r"\b[A-Z]{4,}\W{1,3}$", before) and re.match(r"\W{1,3}[A-Z]{4,}\b", after):
         return None  # somebody shouts
-    return spelled(letters) + ending
+    return spelled(letters) + (".s" if ending == "s" else ending)
 
 
 def _roman(found: re.Match[str]) -> str | None:
@@ -267,7 +267,7 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
         (re.compile(rf"(?P<before>\b(?:{_ROMAN_AFTER})\s)(?P<roman>[IVX]+){_END}"), _roman),
         (re.compile(rf"(?P<name>\b[A-Z][a-z]{{2,}})\s(?P<roman>[IVX]{{2,}}){_END}"), _regnal),
         (
-            re.compile(r"(?<!\w)(?P<title>" + _TITLE + r")\.(?=\s[A-Z])"),
+            re.compile(r"(?<!\w)(?P<title>" + _TITLE + r")\.(?=\s(?:[A-Z]|and\s[A-Z]))"),
             lambda found: TITLES[found["title"].lower()],
         ),
         (re.compile(r"(?<=[a-z]\s)(?<!\b[Tt]he\s)St\.(?=\s[a-z]|\s?[,;)])"), lambda _: "Street"),

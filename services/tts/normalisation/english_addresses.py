@@ -13,8 +13,8 @@ _MANY_DIGITS = 3
 
 
 def spelled(letters: str) -> str:
-    """Letter by letter, as one word: "FBI" → "F-B-I"."""
-    return "-".join(letters.upper())
+    """Letter by letter, as one word: "FBI" → "F.B.I"."""
+    return ".".join(letters.upper())
 
 
 def address(text: str) -> str:
@@ -50,7 +50,7 @@ def _phone(found: re.Match[str]) -> str | None:
 ADDRESS_RULES: tuple[Rule, ...] = (
     (
         re.compile(r"(?<![\w.+%@-])[A-Za-z0-9][A-Za-z0-9._%+-]*@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"),
-        lambda found: address(found[0]),
+        lambda found: address(found[0]).replace(" at ", ", at "),  # a pause is better understood
     ),
     (
         re.compile(

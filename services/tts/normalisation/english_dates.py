@@ -42,6 +42,12 @@ def date_rules(day_first: bool) -> tuple[Rule, ...]:
             ),
             _time,
         ),
+        (
+            re.compile(
+                rf"(?<![\w.,:])(?P<hour>0?[1-9]|1[0-2])\.(?P<minute>[0-5]\d)(?P<second>){_HALF}"
+            ),
+            _time,
+        ),
         (re.compile(rf"(?<![\w.,:])(?P<hour>0?[1-9]|1[0-2]){_HALF}"), _hour),
     )
 
