@@ -25,16 +25,18 @@ _WORD_BYTES = 120
 """What a word time takes in memory, roughly."""
 
 
-def phrase_key(request: SynthesisRequest, voice: Voice, lexicon: str = "") -> str:
+def phrase_key(request: SynthesisRequest, voice: Voice) -> str:
     """The name of what `request` sounds like: 64 hexadecimal digits.
+
+    The request holds what normalisation and lexicon made of the text, so a new entry changes the
+    names of those phrases only in which its word is said.
 
     Args:
         voice: the one that the request names; its version stands for the model.
-        lexicon: version of what else decides how the text is read.
     """
     asked = asdict(request)
     asked["language"] = voice.language  # an engine speaks no other in this voice
-    parts = (_FORMAT, voice.engine, voice.version, voice.sample_rate, lexicon, asked)
+    parts = (_FORMAT, voice.engine, voice.version, voice.sample_rate, asked)
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 

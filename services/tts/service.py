@@ -54,7 +54,7 @@ class TtsService:
         )
         self.lexicon = LexiconStore(config.lexicon.file, config.lexicon.max_entries)
         self._cache = self._new_cache()
-        self._desk = SpeechDesk(self._cache, self.metrics, lambda: "")
+        self._desk = SpeechDesk(self._cache, self.metrics)
         self._voices: VoiceCatalogue | None = None
         self._converters = ThreadPoolExecutor(_CONVERTERS, thread_name_prefix="audio")
 

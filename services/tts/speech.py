@@ -198,22 +198,16 @@ class SpeechDesk:
 
     Args:
         cache: None: nothing is kept and nothing is shared.
-        lexicon: tells the version of what decides, beside the voice, how text is read.
     """
 
-    def __init__(
-        self, cache: PhraseCache | None, metrics: TtsMetrics, lexicon: Callable[[], str]
-    ) -> None:
+    def __init__(self, cache: PhraseCache | None, metrics: TtsMetrics) -> None:
         self._cache = cache
         self._metrics = metrics
-        self._lexicon = lexicon
         self._flights: dict[str, Flight] = {}
 
     def holds(self, request: SynthesisRequest, voice: Voice) -> bool:
         """Whether no engine would be needed."""
-        return (
-            self._cache is not None and phrase_key(request, voice, self._lexicon()) in self._cache
-        )
+        return self._cache is not None and phrase_key(request, voice) in self._cache
 
     async def open(
         self,
@@ -231,7 +225,7 @@ class SpeechDesk:
         """
         if self._cache is None or use is CacheUse.BYPASS:
             return FreshSpeech(speaker, request)
-        key = phrase_key(request, voice, self._lexicon())
+        key = phrase_key(request, voice)
         if use is CacheUse.DEFAULT:
             if (flight := self._flights.get(key)) is not None:
                 self._metrics.cache_hits.labels("flight").inc()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tts.engines.base import SynthesisRequest, WordTime
+from services.tts.engines.base import ReadWord, SynthesisRequest, WordTime
 from services.tts.engines.fake import SAMPLE_RATE, FakeEngine
 from services.tts.phrase import Phrase, phrase_key
 
@@ -30,7 +30,7 @@ def test_equal_requests_have_equal_keys() -> None:
 def test_whatever_changes_the_sound_changes_the_key() -> None:
     keys = {
         phrase_key(REQUEST, VOICE),
-        phrase_key(REQUEST, VOICE, lexicon="2"),
+        phrase_key(replace(REQUEST, words=(ReadWord("1", "one"),)), VOICE),
         phrase_key(REQUEST, replace(VOICE, version="2")),
         phrase_key(REQUEST, replace(VOICE, engine="other")),
         phrase_key(REQUEST, replace(VOICE, sample_rate=8000)),

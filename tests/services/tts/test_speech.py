@@ -33,8 +33,7 @@ class Studio:
         self.engine = FakeEngine(delay_s=delay_s)
         self.speaker = Speaker(self.engine, self.metrics, timeout_s=5.0)
         self.cache = PhraseCache(1 << 22, None, 0, self.metrics) if cached else None
-        self.lexicon = "1"
-        self.desk = SpeechDesk(self.cache, self.metrics, lambda: self.lexicon)
+        self.desk = SpeechDesk(self.cache, self.metrics)
 
     async def open(self, text: str = TEXT, use: CacheUse = CacheUse.DEFAULT) -> Speech:
         voice = self.engine.voices()[0]
@@ -92,13 +91,11 @@ async def test_a_phrase_is_synthesised_once_and_then_answered_at_once() -> None:
         assert made.hits("memory") == 1
 
 
-async def test_another_text_voice_or_lexicon_is_another_phrase() -> None:
+async def test_another_text_is_another_phrase() -> None:
     async with studio() as made:
         await made.hear()
         await made.hear(TEXT + "!")
-        made.lexicon = "2"
-        await made.hear()
-        assert made.synthesised == 3 * len(TEXT) + 1
+        assert made.synthesised == 2 * len(TEXT) + 1
 
 
 async def test_bypass_neither_takes_nor_keeps() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,7 +16,14 @@ from services.tts.config import (
     KokoroEngineConfig,
     PiperEngineConfig,
 )
-from services.tts.engines.base import AudioPiece, EngineError, Floats, SynthesisRequest, TtsEngine
+from services.tts.engines.base import (
+    AudioPiece,
+    EngineError,
+    Floats,
+    ReadWord,
+    SynthesisRequest,
+    TtsEngine,
+)
 from services.tts.engines.registry import create_engines
 
 TEXTS = (
@@ -110,6 +118,20 @@ def test_each_word_is_timed_once_in_order_and_within_the_audio(
         assert at <= word.start_ms < word.end_ms
         at = word.end_ms
     assert at <= len(joined(pieces)) * 1000 // engine.voices()[0].sample_rate
+
+
+def test_words_are_told_as_they_were_written(engine: TtsEngine) -> None:
+    written = {"He": "He", "paid": "paid", "$3 million,": "three million dollars,", "now.": "now."}
+    request = SynthesisRequest(
+        " ".join(written.values()),
+        engine.voices()[0].id,
+        words=tuple(ReadWord(*pair) for pair in written.items()),
+    )
+    words = [word for piece in engine.synthesize(request) for word in piece.words]
+    assert [word.word for word in words] == list(written)
+    assert all(word.end_ms <= after.start_ms for word, after in pairwise(words))
+    longest = max(words, key=lambda word: word.end_ms - word.start_ms)
+    assert longest.word == "$3 million,"
 
 
 def test_a_word_comes_with_the_piece_in_which_it_begins(engine: TtsEngine) -> None:
