@@ -15,7 +15,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from services.asr.engines.base import (
 )
 from services.asr.engines.guards import Evidence, why_hidden, why_withheld
 from services.asr.engines.guards_phrases import Inventions
+from services.asr.engines.whisper_words import words_of
 from services.shared.models.store import ModelStore
 
 if TYPE_CHECKING:
@@ -54,9 +54,6 @@ _MOST_WORKERS = 8
 """On one CPU by default: each has buffers of its own."""
 _SHORTEST_S = 0.1
 """Nobody says a word in less, and aligning words needs a few frames."""
-
-_USUAL_WORD_MS = 700
-_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！")
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +356,9 @@ class WhisperEngine:
         texts = [item.tokens for item in decoded]
         frames = [_frames_of(request) for request in requests]
         found = self._model.find_alignment(tokenizer, texts, encoded, frames)
-        return [_words(words) for words in found]
+        return [
+            words_of(words, request.audio) for words, request in zip(found, requests, strict=True)
+        ]
 
     def _align_alone(
         self, request: DecodeRequest, language: str | None, decoded: _Decoded
@@ -417,41 +416,3 @@ def _joined(first: Hypothesis, second: Hypothesis, offset_ms: int) -> Hypothesis
 def _frames_of(request: DecodeRequest) -> int:
     """Mel frames that hold the request's audio; the aligner needs a few."""
     return math.ceil(max(request.seconds, _SHORTEST_S) * _FRAMES_PER_S)
-
-
-def _words(found: Sequence[dict[str, Any]]) -> tuple[HypothesisWord, ...]:
-    """Join punctuation to its word, keep times in order."""
-    words: list[HypothesisWord] = []
-    for item in found:
-        text = str(item["word"])
-        if not text.strip():
-            continue
-        start, end = round(item["start"] * 1000), round(item["end"] * 1000)
-        joins = not text.startswith(" ") or not any(char.isalnum() for char in text)
-        if words and joins:
-            last = words[-1]
-            words[-1] = HypothesisWord(
-                last.word + text.strip(), last.start_ms, max(last.end_ms, end), last.confidence
-            )
-        else:
-            words.append(
-                HypothesisWord(text.strip(), start, max(start, end), float(item["probability"]))
-            )
-    return _unstretched(words)
-
-
-def _unstretched(words: Sequence[HypothesisWord]) -> tuple[HypothesisWord, ...]:
-    """Alignment stretches words over the pauses beside them; cut those to twice the median's."""
-    if not words:
-        return ()
-    usual = median(word.end_ms - word.start_ms for word in words)
-    limit = round(2 * min(usual, _USUAL_WORD_MS))
-    cut: list[HypothesisWord] = []
-    for index, word in enumerate(words):
-        if word.end_ms - word.start_ms > limit:
-            if index == 0 or words[index - 1].word.endswith(_SENTENCE_ENDS):
-                word = replace(word, start_ms=word.end_ms - limit)
-            elif index == len(words) - 1 or word.word.endswith(_SENTENCE_ENDS):
-                word = replace(word, end_ms=word.start_ms + limit)
-        cut.append(word)
-    return tuple(cut)
