@@ -15,7 +15,7 @@ from services.bench.tts_text import first_clause_end, tokens_of
 from services.client.connection import ServiceError
 from services.client.tts import TtsStream, open_tts
 from services.shared.audio.pcm import AudioFormat
-from services.shared.protocol.base import Error
+from services.shared.protocol.base import Error, ErrorCode
 from services.tts.messages import AudioFinished, AudioStarted, Cancelled, ServerMessage, Start
 
 _SLACK_S = 60.0
@@ -71,6 +71,8 @@ class Answer:
     bytes_after_cancel: int = 0
     audio: bytearray = field(default_factory=bytearray, repr=False)
     error: str | None = None
+    refused: bool = False
+    """The error was that the service has too much to do."""
 
     def receive(self, at: float, message: ServerMessage | bytes, *, keep: bool) -> bool:
         """Take in what came at `at`; True when it was the last of this answer."""
@@ -84,6 +86,7 @@ class Answer:
             self.cancelled, self.cancelled_s = message, at
         elif isinstance(message, Error):
             self.error = f"{message.code.value}: {message.message}"
+            self.refused = message.code is ErrorCode.OVERLOADED
         return bool(self.finished or self.cancelled or self.error)
 
     def _sound(self, at: float, data: bytes, keep: bool) -> None:
@@ -109,10 +112,10 @@ async def listen(manner: Manner, texts: Iterator[str], rng: random.Random) -> li
                     await _pause(manner, answers[-1], rng)
     except (ServiceError, ConnectionClosed, OSError, TimeoutError, StopAsyncIteration) as error:
         told = f"{type(error).__name__}: {error}"
-        if answers:
-            answers[-1].error = told
-        else:
-            answers.append(Answer("", time.monotonic(), error=told))
+        if not answers:
+            answers.append(Answer("", time.monotonic()))
+        answers[-1].error = told
+        answers[-1].refused = getattr(error, "code", None) == ErrorCode.OVERLOADED.value
     return answers
 
 

@@ -41,7 +41,7 @@ def _rows(level: TtsLevel) -> dict[str, str]:
 
 def _speed(level: TtsLevel) -> dict[str, str]:
     return {
-        "answers, of them failed": f"{level.answers}, {len(level.errors)}",
+        "answers; refused, failed": f"{level.answers}; {level.refused}, {len(level.errors)}",
         "clause complete → first audio, p50/p95/p99 ms": _spread(level.first_audio_ms),
         "first text → first audio, p50/p95/p99 ms": _spread(level.from_text_ms),
         "first audio as told, p50/p95/p99 ms": _spread(level.told_first_audio_ms),

@@ -74,7 +74,10 @@ class TtsLevel(_Record):
     bytes_after_cancelled: int
     length_error_ms: Spread
     """Audio received against the `audio_ms` that the service told."""
+    refused: int
+    """Answers that the service declined for the load, with the advice to come back."""
     errors: tuple[str, ...]
+    """Of all other answers that failed."""
     counts: ServiceCounts
     load: ServiceLoad
     memory: Memory | None
@@ -83,6 +86,7 @@ class TtsLevel(_Record):
     def losses(self) -> list[str]:
         """What must not happen at any load, in words; empty when all is well."""
         counts = {
+            "answers refused": self.refused,
             "answers failed": len(self.errors),
             "bytes of audio after cancelled": self.bytes_after_cancelled,
         }

@@ -8,6 +8,7 @@ from services.bench.tts_listener import Answer
 from services.bench.tts_measure import counts_of, measure_level, memory_of
 from services.bench.tts_results import ServiceCounts, TtsLevel
 from services.shared.audio.pcm import Encoding
+from services.shared.protocol.base import Error, ErrorCode
 from services.tts.messages import AudioFinished, AudioStarted, Cancelled
 
 LOAD = ServiceLoad(
@@ -80,10 +81,14 @@ def test_cancels_are_timed_and_audio_after_them_is_a_loss() -> None:
     assert found.losses == ["640 bytes of audio after cancelled"]
 
 
-def test_a_failed_answer_is_a_loss() -> None:
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(ErrorCode.OVERLOADED, "1 answers refused"), (ErrorCode.ENGINE_FAILED, "1 answers failed")],
+)
+def test_a_refused_and_a_failed_answer_are_losses(code: ErrorCode, told: str) -> None:
     made = answer()
-    made.error = "overloaded: come back"
-    assert level(made).losses == ["1 answers failed"]
+    assert made.receive(101.0, Error(code=code, message="No.", retryable=True), keep=False)
+    assert level(made).losses == [told]
 
 
 def test_lengths_are_compared_with_what_was_told() -> None:
