@@ -111,9 +111,7 @@ class KokoroEngine:
 
     def load(self) -> None:
         self._model = model = _Model(self._path, self._threads)
-        readers = {
-            language: Espeak(ESPEAK_VOICES[language]) for language in self.capabilities.languages
-        }
+        readers = {language: _reader(language) for language in self.capabilities.languages}
         self._speakers = {
             source.id: _Speaker(source, model, readers[source.language]) for source in self._sources
         }

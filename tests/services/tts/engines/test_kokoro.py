@@ -170,3 +170,16 @@ def test_a_file_that_is_no_voice_is_refused(
 def test_an_unknown_language_lists_those_that_are_read(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="does not read nl; .* en-US, en-GB, es"):
         KokoroEngine(tmp_path, [KokoroSource("x", "X", tmp_path, "nl", "MIT")])
+
+
+@pytest.mark.models
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kanji_go_through_the_dictionary(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.tts.engines.kokoro.open_jtalk", lambda: lambda text: "きょう")
+    engine = engine_of(store, source(store, "jf_alpha", "ja"))
+    engine.load()
+    audio, _ = speak(engine, "今日", "jf_alpha-ja")
+    assert len(audio) < 1.5 * SAMPLE_RATE  # espeak alone says "Chinese letter", twice
