@@ -267,7 +267,7 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
         (re.compile(rf"(?P<before>\b(?:{_ROMAN_AFTER})\s)(?P<roman>[IVX]+){_END}"), _roman),
         (re.compile(rf"(?P<name>\b[A-Z][a-z]{{2,}})\s(?P<roman>[IVX]{{2,}}){_END}"), _regnal),
         (
-            re.compile(r"(?<!\w)(?P<title>" + _TITLE + r")\.(?=\s(?:[A-Z]|and\s[A-Z]))"),
+            re.compile(r"(?<!\w)(?P<title>" + _TITLE + r")\.(?=\s(?:[A-Z\ue000]|and\s[A-Z]))"),
             lambda found: TITLES[found["title"].lower()],
         ),
         (re.compile(r"(?<=[a-z]\s)(?<!\b[Tt]he\s)St\.(?=\s[a-z]|\s?[,;)])"), lambda _: "Street"),
@@ -319,6 +319,15 @@ def _rules(day_first: bool) -> tuple[Rule, ...]:
 _RULES = {day_first: _rules(day_first) for day_first in (False, True)}
 
 
+_SOMETHING = re.compile(
+    r"[\d№|\\^~*_`{}#/" + "".join(map(re.escape, SYMBOLS)) + r"]|[A-Z]{2}|\w\.\w|"
+    rf"(?:{_ROMAN_AFTER})\s[IVX]|(?<!\w)(?:{_TITLE}|"
+    + "|".join(f"(?i:{re.escape(each)})" for each in ABBREVIATIONS)
+    + r")\.|St\b"
+)
+"""Without any of this no rule has anything to say, and most text has none of it."""
+
+
 class English:
     """Normalises English text.
 
@@ -330,4 +339,6 @@ class English:
         self._rules = _RULES[day_first]
 
     def __call__(self, text: str, claimed: Sequence[Replacement] = ()) -> list[Replacement]:
+        if not _SOMETHING.search(text):
+            return list(claimed)
         return apply_rules(text, self._rules, claimed)

@@ -265,8 +265,17 @@ _RULES: tuple[Rule, ...] = (
 )
 
 
+_SOMETHING = re.compile(
+    r"[\d|\\^~*_`{}#/" + "".join(map(re.escape, SYMBOLS)) + r"]|[A-ZĐ]{2}|\w\.\w|"
+    rf"(?<!\w)(?:{_any(ABBREVIATIONS)})(?!\w)"
+)
+"""Without any of this no rule has anything to say, and most text has none of it."""
+
+
 class Vietnamese:
     """Normalises Vietnamese text."""
 
     def __call__(self, text: str, claimed: Sequence[Replacement] = ()) -> list[Replacement]:
+        if not _SOMETHING.search(text):
+            return list(claimed)
         return apply_rules(text, _RULES, claimed)
