@@ -116,7 +116,7 @@ def test_a_door_open_to_others_without_keys_is_refused() -> None:
 
 def test_a_service_without_an_engine_is_refused() -> None:
     engines = EnginesConfig(piper=PiperEngineConfig(enabled=False))
-    with pytest.raises(EngineUnavailable, match="piper, fake"):
+    with pytest.raises(EngineUnavailable, match="piper, kokoro, fake"):
         create_app(TtsConfig(engines=engines))
 
 

@@ -25,4 +25,4 @@ def test_starts_exactly_and_ends_soon(rate: int, extra: int) -> None:
         encoder.push(samples) + encoder.finish(), sample_rate=rate, max_duration_s=3
     )
     assert int(np.abs(heard).argmax()) == rate // 2
-    assert 0 <= len(heard) - len(samples) <= 0.029 * rate
+    assert -0.0065 * rate <= len(heard) - len(samples) <= 0.0205 * rate
