@@ -25,6 +25,8 @@ _CANCEL_WITHIN_S = 0.3
 _LONGEST_LEAD_S = 2.0
 """Listeners begin at different moments within it."""
 
+_COME_BACK_S = 1.0
+
 Event = tuple[float, ServerMessage | bytes]
 
 
@@ -99,24 +101,39 @@ class Answer:
 
 
 async def listen(manner: Manner, texts: Iterator[str], rng: random.Random) -> list[Answer]:
-    """Hear all of `texts` in one session; failures are noted in the answers, not raised."""
+    """Hear all of `texts` in one session; failures are noted in the answers, not raised.
+
+    A listener whom the service refuses for its load comes back a second later.
+    """
     answers: list[Answer] = []
+    await asyncio.sleep(rng.uniform(0, _LONGEST_LEAD_S) if manner.play else 0)
+    for text in texts:
+        answers.append(Answer(text, time.monotonic()))
+        await _session(manner, texts, answers, rng)
+        if not answers[-1].refused:
+            break
+        await asyncio.sleep(_COME_BACK_S)
+    return answers
+
+
+async def _session(
+    manner: Manner, texts: Iterator[str], answers: list[Answer], rng: random.Random
+) -> None:
+    """Hear the text of the last answer and all that follow; ends early on a failure."""
     try:
-        await asyncio.sleep(rng.uniform(0, _LONGEST_LEAD_S) if manner.play else 0)
         async with open_tts(manner.url, key=manner.key) as stream:
             events = stream.events()
-            for number, text in enumerate(texts):
-                answers.append(Answer(text, time.monotonic()))
-                await _hear(stream, events, manner, answers, f"a{number}", rng)
+            while True:
+                await _hear(stream, events, manner, answers, f"a{len(answers)}", rng)
                 if answers[-1].error is None:
                     await _pause(manner, answers[-1], rng)
+                text = next(texts, None)
+                if text is None:
+                    return
+                answers.append(Answer(text, time.monotonic()))
     except (ServiceError, ConnectionClosed, OSError, TimeoutError, StopAsyncIteration) as error:
-        told = f"{type(error).__name__}: {error}"
-        if not answers:
-            answers.append(Answer("", time.monotonic()))
-        answers[-1].error = told
+        answers[-1].error = f"{type(error).__name__}: {error}"
         answers[-1].refused = getattr(error, "code", None) == ErrorCode.OVERLOADED.value
-    return answers
 
 
 async def _hear(
