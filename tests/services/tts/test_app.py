@@ -163,7 +163,7 @@ async def test_what_is_spoken_is_understood(
     assert [word.word for word in words] == text.split()
     assert words[-1].end_ms <= finished.audio_ms
     heard, expected = plain(understood(whisper, samples, rate)), plain(text)
-    assert len(set(expected) - set(heard)) <= 1, heard
+    assert len(set(expected) - set(heard)) <= 2, heard  # "at ten" may be heard as "attend"
     assert abs(len(heard) - len(expected)) <= 2, heard
 
 

@@ -186,7 +186,7 @@ async def test_the_engine_is_free_soon_after_a_cancel(start_service: StartServic
     assert service.metric("voice_tts_cancel_seconds_count") == 10
     # Its word of 20 ms, which the fake engine cannot break off, and what a busy machine adds; how
     # soon it is on a quiet one, `voice bench tts` tells.
-    assert service.metric("voice_tts_cancel_seconds_bucket", le="0.3") == 10
+    assert service.metric("voice_tts_cancel_seconds_bucket", le="0.2") >= 9
 
 
 async def test_an_interrupting_start_is_spoken_at_once(live: LiveService) -> None:
