@@ -282,6 +282,7 @@ async def test_who_leaves_leaves_nothing_behind(asr: LiveService) -> None:
 
 
 @pytest.mark.models
+@pytest.mark.slow
 async def test_real_speech_survives(model_store: ModelStore) -> None:
     """The recording of a speech through the embedded models, cut six times."""
     config = AsrConfig()

@@ -149,6 +149,7 @@ def test_no_answer_is_endless(engine: AsrEngine) -> None:
             assert len(hear(engine, DecodeRequest(noise, final)).text) < 1500
 
 
+@pytest.mark.slow
 def test_the_longest_audio_that_it_takes(engine: AsrEngine, speech: list[Floats]) -> None:
     samples = int(engine.capabilities.max_seconds * RATE)
     once = joined(*speech)

@@ -86,6 +86,7 @@ def test_no_word_lies_in_a_pause(engine: WhisperEngine) -> None:
     assert not words
 
 
+@pytest.mark.slow
 def test_company_of_other_lengths_and_hints_changes_nothing(engine: WhisperEngine) -> None:
     audios = [recording(name) for name in TEXTS]
     hints: list[dict[str, Any]] = [{}, {"hotwords": ("password",)}, {"prompt": "Password"}]
