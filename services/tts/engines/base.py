@@ -6,9 +6,9 @@ its owner takes one piece at a time, may serve other streams in between, and clo
 cancel. A model run that takes long should be one that `interrupt` can end.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,22 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Conditioning:
+    """A cloned voice as its engine understands it: what it computed once from reference audio.
+
+    It travels with every request in that voice, because an engine that kept "the current voice"
+    could speak one caller's text in another's voice.
+    """
+
+    id: str
+    """Equal ids are equal tensors, so an engine may keep its own copy under it."""
+    version: str
+    """Of the model that made it (`CloningEngine.conditioning_version`); no other understands it."""
+    tensors: Mapping[str, npt.NDArray[Any]] = field(repr=False)
+    """By the engine's own names."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReadWord:
     """A written word and what is said for it."""
 
@@ -102,6 +118,8 @@ class SynthesisRequest:
     words: tuple[ReadWord, ...] = ()
     """What stands for what in `text`, in order; word times are told of the written words.
     Empty: all is said as it is written."""
+    conditioning: Conditioning | None = field(default=None, repr=False)
+    """Of a cloned voice; None for the voices that the engine brought itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +178,24 @@ class TtsEngine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class CloningEngine(TtsEngine, Protocol):
+    """An engine that makes voices from reference audio (`capabilities.cloning`)."""
+
+    @property
+    def conditioning_version(self) -> str:
+        """Changes with the weights that make and read conditionings."""
+        ...
+
+    def condition(self, reference: Floats, sample_rate: int) -> Mapping[str, npt.NDArray[Any]]:
+        """Compute the tensors of a voice.
+
+        Args:
+            reference: [n] mono in [-1, 1], speech trimmed of silence.
+            sample_rate: Hz, of `reference`; engines resample to what they need.
+
+        Raises:
+            EngineError: the reference cannot be used; the sentence says why.
+        """
+        ...
