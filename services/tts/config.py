@@ -20,6 +20,14 @@ DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
 VoiceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
+class EngineConfig(StrictConfig):
+    """What every engine has."""
+
+    enabled: bool = False
+    isolated: bool = False
+    """In a process of its own, whose crash fails only the requests at hand (`isolation`)."""
+
+
 class PiperVoiceConfig(StrictConfig):
     """One Piper voice."""
 
@@ -48,7 +56,7 @@ JOE = PiperVoiceConfig(
 """The embedded voice. Its speech is at -24 dBFS; 3 dB more is as loud as a telephone talker."""
 
 
-class PiperEngineConfig(StrictConfig):
+class PiperEngineConfig(EngineConfig):
     """Piper voices on the CPU. The engine is GPL-3: dependency group `piper`."""
 
     enabled: bool = True
@@ -79,10 +87,9 @@ class KokoroVoiceConfig(StrictConfig):
 HEART = KokoroVoiceConfig(id="heart", name="Heart", styles="af_heart", language="en-US")
 
 
-class KokoroEngineConfig(StrictConfig):
+class KokoroEngineConfig(EngineConfig):
     """Kokoro-82M on the CPU. Its phonemes come from espeak-ng, GPL-3: dependency group `kokoro`."""
 
-    enabled: bool = False
     model: str = "kokoro-82m-int8"
     """An id of the model catalogue or a path to `….onnx`, with `vocab.json` beside it."""
     threads: int = Field(default=2, ge=1, le=64)
@@ -93,10 +100,9 @@ class KokoroEngineConfig(StrictConfig):
     voices: tuple[KokoroVoiceConfig, ...] = Field(default=(HEART,), min_length=1)
 
 
-class FakeEngineConfig(StrictConfig):
+class FakeEngineConfig(EngineConfig):
     """Tones instead of speech, for tests."""
 
-    enabled: bool = False
     delay_ms: int = Field(default=0, ge=0, le=60_000)
     """Time that each word takes to make."""
 
@@ -107,6 +113,27 @@ class EnginesConfig(StrictConfig):
     piper: PiperEngineConfig = PiperEngineConfig()
     kokoro: KokoroEngineConfig = KokoroEngineConfig()
     fake: FakeEngineConfig = FakeEngineConfig()
+
+
+class IsolationConfig(StrictConfig):
+    """Engines in processes of their own (`engines.<name>.isolated`)."""
+
+    load_s: float = Field(default=300.0, gt=0, le=3600)
+    """Longest loading and warming up; also of a restart."""
+    piece_s: float = Field(default=20.0, gt=0, le=600)
+    """A process that takes longer for a piece of audio, or for the conditioning of a cloned voice,
+    is taken for stuck and ended. Keep it below `engine_timeout_s`."""
+    wait_s: float = Field(default=5.0, ge=0, le=600)
+    """For so long after a loss requests wait for the restart; later ones are refused at once."""
+    max_restarts: int = Field(default=5, ge=0, le=1000)
+    """More within `window_s`, and the engine stays down and the service is not ready."""
+    window_s: float = Field(default=600.0, gt=0, le=86_400)
+    backoff_s: float = Field(default=1.0, ge=0, le=600)
+    """Before the second restart within the window; twice as long before each further one. The
+    first comes at once."""
+    max_backoff_s: float = Field(default=30.0, ge=0, le=600)
+    stop_s: float = Field(default=5.0, gt=0, le=60)
+    """At the service's end a process that takes longer is killed."""
 
 
 class VoicesConfig(StrictConfig):
@@ -187,6 +214,7 @@ class TtsConfig(ServiceSettings):
 
     server: ServerConfig = ServerConfig(port=8002)
     engines: EnginesConfig = EnginesConfig()
+    isolation: IsolationConfig = IsolationConfig()
     voices: VoicesConfig = VoicesConfig()
     text: TextConfig = TextConfig()
     lexicon: LexiconConfig = LexiconConfig()

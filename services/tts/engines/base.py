@@ -21,10 +21,18 @@ Floats = npt.NDArray[np.float32]
 class EngineError(Exception):
     """The engine could not do it; the sentence may be shown to the client."""
 
-    def __init__(self, message: str, *, code: ErrorCode = ErrorCode.ENGINE_FAILED) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: ErrorCode = ErrorCode.ENGINE_FAILED,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
+        self.retry_after_s = retry_after_s
+        """For HTTP's Retry-After, where the usual time is not right."""
 
     @property
     def retryable(self) -> bool:
@@ -37,6 +45,16 @@ class EngineUnavailable(EngineError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code=ErrorCode.INTERNAL)
+
+
+class EngineLost(EngineError):
+    """The engine cannot go on, e.g. after an error of CUDA; its process must be restarted.
+
+    All streams that it had begun are lost with it. The same request may succeed afterwards.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
