@@ -31,6 +31,7 @@ def create_app(config: TtsConfig, store: ModelStore | None = None) -> FastAPI:
     lifecycle = Lifecycle(config.limits, load_keys(config.server), registry)
     service = TtsService(config, store or ModelStore(), registry)
     lifecycle.owners = [speaker.scheduler for speaker in service.speakers]
+    lifecycle.checks = [speaker.trouble for speaker in service.speakers]
     app = build_app(
         lifecycle,
         title="TTS",

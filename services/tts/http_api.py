@@ -128,7 +128,9 @@ class Reading:
         try:
             return await anext(self._data, b"")
         except EngineError as error:
-            raise ProtocolError(error.code, error.message) from None
+            raise ProtocolError(
+                error.code, error.message, retry_after_s=error.retry_after_s
+            ) from None
 
     def more_bytes(self) -> AsyncIterator[bytes]:
         """The rest.

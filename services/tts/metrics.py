@@ -43,6 +43,12 @@ class TtsMetrics:
             buckets=_CANCEL_S,
             registry=registry,
         )
+        self.engine_restarts = Counter(
+            "voice_tts_engine_restarts",
+            "Times that an engine's own process was lost and started again",
+            ["engine"],
+            registry=registry,
+        )
         self.cache_hits = Counter(
             "voice_tts_cache_hits", "Segments not synthesised", ["tier"], registry=registry
         )

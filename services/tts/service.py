@@ -16,7 +16,7 @@ from services.tts.admission import Admission
 from services.tts.cache import PhraseCache
 from services.tts.config import TtsConfig
 from services.tts.engines.base import EngineError, SynthesisRequest, Voice
-from services.tts.engines.registry import create_engines
+from services.tts.engines.registry import Isolation, create_engines
 from services.tts.lexicon import Lexicon, LexiconError
 from services.tts.lexicon_store import LexiconStore
 from services.tts.messages import CacheUse, Start
@@ -45,7 +45,7 @@ class TtsService:
         self.metrics = TtsMetrics(registry)
         self.speakers = tuple(
             Speaker(engine, self.metrics, config.engine_timeout_s)
-            for engine in create_engines(config.engines, store)
+            for engine in create_engines(config.engines, store, self._isolation())
         )
         admission = config.admission
         self._admission = Admission(
@@ -57,6 +57,12 @@ class TtsService:
         self._desk = SpeechDesk(self._cache, self.metrics)
         self._voices: VoiceCatalogue | None = None
         self._converters = ThreadPoolExecutor(_CONVERTERS, thread_name_prefix="audio")
+
+    def _isolation(self) -> Isolation:
+        restarts = self.metrics.engine_restarts
+        return Isolation(
+            self.config.isolation, self.config.log, lambda name: restarts.labels(name).inc()
+        )
 
     def _new_cache(self) -> PhraseCache | None:
         wanted = self.config.cache

@@ -16,8 +16,15 @@ from services.shared.runtime.scheduler import (
     SchedulerClosed,
 )
 from services.tts.admission import Demand, EngineLoad
-from services.tts.engines.base import AudioPiece, EngineError, SynthesisRequest, TtsEngine
+from services.tts.engines.base import (
+    AudioPiece,
+    EngineError,
+    EngineLost,
+    SynthesisRequest,
+    TtsEngine,
+)
 from services.tts.engines.interrupt import Interrupt, interrupted_by
+from services.tts.engines.isolated import IsolatedEngine
 from services.tts.metrics import TtsMetrics
 from services.tts.pacing import expected_s
 
@@ -93,12 +100,20 @@ class Speaker:
         self.load = EngineLoad(engine.capabilities.lanes)
         self._metrics = metrics
         self._timeout_s = timeout_s
+        self._lost: str | None = None
+        """Why an engine that shares our process cannot go on."""
         self.scheduler: Scheduler[SpeechStream, AudioPiece | None] = Scheduler(
             f"tts_{engine.name}", _step, registry=metrics.registry
         )
 
     def start(self) -> None:
         self.scheduler.start(self.engine.capabilities.lanes)
+
+    def trouble(self) -> str | None:
+        """Why the engine cannot serve just now, for operators; None: it can."""
+        if isinstance(self.engine, IsolatedEngine):
+            return self.engine.trouble()
+        return self._lost
 
     def warm_up(self) -> None:
         """Bring the engine to speed and learn what its work costs. Before `start`."""
@@ -142,7 +157,9 @@ class Speaker:
                 made = await self.scheduler.submit(
                     stream, priority=Priority.URGENT, deadline=deadline
                 )
-        except EngineError:
+        except EngineError as error:
+            if isinstance(error, EngineLost):
+                self._lost = f"{self.engine.name}: {error.message}; restart the service"
             raise
         except QueueFull as error:
             raise EngineError(str(error), code=ErrorCode.OVERLOADED) from None

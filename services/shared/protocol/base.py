@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     OVERLOADED = "overloaded"
     SHUTTING_DOWN = "shutting_down"
     ENGINE_FAILED = "engine_failed"
+    ENGINE_RESTARTING = "engine_restarting"
     INTERNAL = "internal"
 
 
@@ -102,6 +103,7 @@ ERRORS: Mapping[ErrorCode, ErrorTraits] = MappingProxyType(
         ErrorCode.OVERLOADED: ErrorTraits(503, CloseCode.TRY_AGAIN_LATER, retryable=True),
         ErrorCode.SHUTTING_DOWN: ErrorTraits(503, CloseCode.SERVICE_RESTART, retryable=True),
         ErrorCode.ENGINE_FAILED: ErrorTraits(502, retryable=True),
+        ErrorCode.ENGINE_RESTARTING: ErrorTraits(503, retryable=True),
         ErrorCode.INTERNAL: ErrorTraits(500, CloseCode.INTERNAL_ERROR, retryable=True),
     }
 )

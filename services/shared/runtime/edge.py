@@ -51,8 +51,11 @@ def health_routes() -> APIRouter:
     @router.get("/health/ready", summary="Are the models warm, and is there room?")
     async def ready(request: Request) -> JSONResponse:
         lifecycle = lifecycle_of(request.app)
-        status = 200 if lifecycle.phase is Phase.READY else 503
+        troubles = lifecycle.troubles() if lifecycle.phase is Phase.READY else []
+        status = 200 if lifecycle.phase is Phase.READY and not troubles else 503
         body = {"ready": status == 200, "phase": lifecycle.phase, "sessions": lifecycle.sessions}
+        if troubles:
+            body["troubles"] = troubles
         if lifecycle.failure:
             body["failure"] = lifecycle.failure
         return JSONResponse(body, status_code=status)

@@ -46,6 +46,8 @@ class Lifecycle:
         self.phase = Phase.STARTING
         self.failure: str | None = None
         self.owners: list[ModelOwner] = []
+        self.checks: list[Callable[[], str | None]] = []
+        """Each says why something cannot serve just now; None: it can."""
         self.draining = asyncio.Event()
         """Set when nobody can come in any more, also not come back."""
         self.closing = asyncio.Event()
@@ -61,6 +63,10 @@ class Lifecycle:
 
     def hung(self) -> list[str]:
         return [owner.name for owner in self.owners if owner.busy_for() > HANG_S]
+
+    def troubles(self) -> list[str]:
+        """Why a service that has started should get no new sessions for now."""
+        return [trouble for check in self.checks if (trouble := check())]
 
     @contextlib.contextmanager
     def admit(self) -> Iterator[None]:

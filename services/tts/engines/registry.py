@@ -1,38 +1,83 @@
 """The synthesisers by name: a closed list, each imported only when it is enabled."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.shared.models.store import ModelStore
+from services.shared.runtime.config import LogConfig
 from services.tts.engines.base import EngineUnavailable, TtsEngine
 
 if TYPE_CHECKING:
-    from services.tts.config import EnginesConfig, KokoroEngineConfig, PiperEngineConfig
+    from services.tts.config import (
+        EngineConfig,
+        EnginesConfig,
+        FakeEngineConfig,
+        IsolationConfig,
+        KokoroEngineConfig,
+        PiperEngineConfig,
+    )
 
 KOKORO_VOICES = "kokoro-voices"
 """The catalogue's model that holds Kokoro's voices."""
 
 
-def create_engines(config: "EnginesConfig", store: ModelStore) -> tuple[TtsEngine, ...]:
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What engines in processes of their own need to know."""
+
+    policy: "IsolationConfig"
+    log: LogConfig = field(default_factory=LogConfig)
+    restarted: Callable[[str], None] = lambda _: None
+    """Told the name of an engine whose process has to be started again."""
+
+
+def create_engines(
+    config: "EnginesConfig", store: ModelStore, isolation: Isolation | None = None
+) -> tuple[TtsEngine, ...]:
     """Build the enabled engines; nothing is loaded yet.
+
+    Args:
+        isolation: None: by the defaults.
 
     Raises:
         EngineUnavailable: none is enabled, or a voice's model is no file.
         ModelError: a model of the catalogue is missing or corrupt.
     """
     engines: list[TtsEngine] = []
-    if config.piper.enabled:
-        engines.append(_piper(config.piper, store))
-    if config.kokoro.enabled:
-        engines.append(_kokoro(config.kokoro, store))
-    if config.fake.enabled:
-        from services.tts.engines.fake import FakeEngine
-
-        engines.append(FakeEngine(delay_s=config.fake.delay_ms / 1000))
+    for name in type(config).model_fields:
+        section: EngineConfig = getattr(config, name)
+        if section.enabled:
+            make = partial(_MAKERS[name], section, store)
+            engines.append(_isolate(name, section, make, isolation) if section.isolated else make())
     if not engines:
-        names = ", ".join(type(config).model_fields)
+        names = ", ".join(_MAKERS)
         raise EngineUnavailable(f"no engine is enabled; set engines.<name>.enabled, of: {names}")
     return tuple(engines)
+
+
+def _isolate(
+    name: str, config: "EngineConfig", make: Callable[[], TtsEngine], isolation: Isolation | None
+) -> TtsEngine:
+    from services.tts.config import IsolationConfig
+    from services.tts.engines.isolated import IsolatedEngine
+
+    wanted = isolation or Isolation(IsolationConfig())
+    return IsolatedEngine(
+        make,
+        wanted.policy,
+        threads=getattr(config, "threads", 1),
+        log_config=wanted.log,
+        restarted=partial(wanted.restarted, name),
+    )
+
+
+def _fake(config: "FakeEngineConfig", store: ModelStore) -> TtsEngine:
+    from services.tts.engines.fake import FakeEngine
+
+    return FakeEngine(delay_s=config.delay_ms / 1000)
 
 
 def _piper(config: "PiperEngineConfig", store: ModelStore) -> TtsEngine:
@@ -81,6 +126,14 @@ def _kokoro(config: "KokoroEngineConfig", store: ModelStore) -> TtsEngine:
         lanes=config.lanes,
         max_characters=config.max_characters,
     )
+
+
+_MAKERS: dict[str, Callable[[Any, ModelStore], TtsEngine]] = {
+    "piper": _piper,
+    "kokoro": _kokoro,
+    "fake": _fake,
+}
+"""By the names of `EnginesConfig`'s sections, each of which its maker gets."""
 
 
 def _find_styles(styles: str, store: ModelStore) -> Path:

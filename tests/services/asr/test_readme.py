@@ -21,6 +21,7 @@ from tests.services.serving import LiveService
 README = (Path(services.asr.__path__[0]) / "README.md").read_text(encoding="utf-8")
 OF_TTS = {
     ErrorCode.UNKNOWN_VOICE,
+    ErrorCode.ENGINE_RESTARTING,
     ErrorCode.UNKNOWN_CONTEXT,
     ErrorCode.TOO_MANY_CONTEXTS,
     ErrorCode.TEXT_TOO_LONG,

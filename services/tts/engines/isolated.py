@@ -1,0 +1,263 @@
+"""An engine that runs in a process of its own, so that its crash reaches only who it was serving.
+
+It is an engine like any other: nobody behind the scheduler notices. A process that dies, hangs or
+says that it cannot go on (`EngineLost`) fails the requests at hand with a retryable error, and is
+started again by the one thread that owns it; `restarts.py` says when, and when no more.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy.typing as npt
+import structlog
+
+from services.shared.protocol.base import ErrorCode
+from services.shared.runtime.config import LogConfig
+from services.tts.engines.base import (
+    AudioPiece,
+    Capabilities,
+    EngineError,
+    EngineLost,
+    EngineUnavailable,
+    Floats,
+    SynthesisRequest,
+    TtsEngine,
+    Voice,
+)
+from services.tts.engines.frames import (
+    CloseStream,
+    InterruptStream,
+    MakeConditioning,
+    NextPiece,
+    Ready,
+    Spec,
+)
+from services.tts.engines.interrupt import interruptible
+from services.tts.engines.restarts import RestartPolicy, Restarts, State
+from services.tts.engines.worker_process import WorkerProcess
+
+log = structlog.get_logger(__name__)
+
+
+class IsolationPolicy(RestartPolicy, Protocol):
+    """`services.tts.config.IsolationConfig` says what each means."""
+
+    @property
+    def load_s(self) -> float: ...
+    @property
+    def piece_s(self) -> float: ...
+    @property
+    def stop_s(self) -> float: ...
+
+
+class IsolatedEngine:
+    """Hosts another engine in a child process.
+
+    Args:
+        make: makes that engine; it is pickled, and called here, too, to learn what the engine says
+            of itself before it is loaded.
+        threads: of its numeric libraries.
+        restarted: told each time that the process has to be started again.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], TtsEngine],
+        policy: IsolationPolicy,
+        *,
+        threads: int = 1,
+        log_config: LogConfig | None = None,
+        restarted: Callable[[], None] = lambda: None,
+    ) -> None:
+        unloaded = make()
+        self.name = unloaded.name
+        self._policy = policy
+        self._spec = Spec(self.name, make, log_config or LogConfig())
+        self._threads = threads
+        self._restarted = restarted
+        self._restarts = Restarts(self.name, policy)
+        self._changed = threading.Condition()
+        """Guards what follows."""
+        self._worker: WorkerProcess | None = None
+        """The one that is ready."""
+        self._starting: WorkerProcess | None = None
+        self._said = Ready(unloaded.capabilities, (), "")
+        self._failure: str | None = None
+        self._closing = False
+        self._streams = itertools.count(1)
+        self._supervisor: threading.Thread | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._said.capabilities
+
+    @property
+    def conditioning_version(self) -> str:
+        """As `CloningEngine.conditioning_version`; empty where the engine does not clone."""
+        return self._said.conditioning_version
+
+    def load(self) -> None:
+        """Start the process; it loads and warms up. Raises EngineUnavailable."""
+        self._supervisor = threading.Thread(
+            target=self._supervise, name=f"{self.name}-supervisor", daemon=True
+        )
+        self._supervisor.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._worker or self._failure or self._closing)
+            if self._worker is None:
+                raise EngineUnavailable(self._failure or f"{self.name} was told to stop")
+
+    def warm_up(self) -> None:
+        """The process has done so itself, as it does after each restart."""
+
+    def voices(self) -> tuple[Voice, ...]:
+        return self._said.voices
+
+    def trouble(self) -> str | None:
+        """Why the engine cannot serve just now; None: it can."""
+        with self._changed:
+            return self._restarts.trouble()
+
+    def synthesize(self, request: SynthesisRequest) -> Generator[AudioPiece, None, None]:
+        """As `TtsEngine.synthesize`.
+
+        Raises:
+            EngineLost: the process was lost while this was spoken.
+            EngineError: also `engine_restarting`.
+        """
+        worker = self._ready_worker()
+        number = next(self._streams)
+        first: SynthesisRequest | None = _portable(request)
+        try:
+            while (piece := self._next_piece(worker, number, first)) is not None:
+                first = None
+                yield piece
+        finally:
+            worker.tell(CloseStream(number))
+
+    def condition(self, reference: Floats, sample_rate: int) -> Mapping[str, npt.NDArray[Any]]:
+        """As `CloningEngine.condition`; raises like `synthesize`."""
+        if not self.capabilities.cloning:
+            raise EngineError(f"the engine {self.name} cannot clone voices")
+        tensors: Mapping[str, npt.NDArray[Any]] = self._ready_worker().ask(
+            lambda call: MakeConditioning(call, reference, sample_rate), self._policy.piece_s
+        )
+        return tensors
+
+    def close(self) -> None:
+        """End the process. May come twice."""
+        with self._changed:
+            self._closing = True
+            worker = self._worker or self._starting
+            self._changed.notify_all()
+        if worker is not None:
+            worker.stop(self._policy.stop_s)
+        if self._supervisor is not None:
+            self._supervisor.join()
+
+    def _next_piece(
+        self, worker: WorkerProcess, number: int, request: SynthesisRequest | None
+    ) -> AudioPiece | None:
+        with interruptible(lambda: worker.tell(InterruptStream(number))):
+            piece: AudioPiece | None = worker.ask(
+                lambda call: NextPiece(call, number, request), self._policy.piece_s
+            )
+        return piece
+
+    def _ready_worker(self) -> WorkerProcess:
+        """The process, waited for while it is being restarted. Raises `engine_restarting`."""
+        given_up = False
+
+        def give_up() -> None:
+            nonlocal given_up
+            with self._changed:
+                given_up = True
+                self._changed.notify_all()
+
+        with interruptible(give_up), self._changed:
+            patience_s = self._restarts.patience_s(time.monotonic())
+            self._changed.wait_for(lambda: self._worker or self._closing or given_up, patience_s)
+            if self._worker is None:
+                raise EngineError(
+                    self._restarts.trouble() or f"{self.name} is shutting down",
+                    code=ErrorCode.ENGINE_RESTARTING,
+                    retry_after_s=self._restarts.retry_after_s,
+                )
+            return self._worker
+
+    # The supervisor's thread.
+
+    def _supervise(self) -> None:
+        delay_s: float | None = 0.0
+        while delay_s is not None and not self._closed_within(delay_s):
+            why = self._live()
+            with self._changed:
+                self._worker = self._starting = None
+                if self._closing:
+                    return
+                if self._restarts.state is State.STARTING:  # a restart would not mend it
+                    self._failure = f"the engine {self.name} cannot be started: {why}"
+                    self._changed.notify_all()
+                    return
+                delay_s = self._restarts.lost(time.monotonic(), why)
+                self._changed.notify_all()
+            self._tell_of_loss(why, delay_s)
+
+    def _live(self) -> str:
+        """One process from its start to its end; gives the reason of it."""
+        try:
+            worker = WorkerProcess(self._spec, self.name, self._threads)
+        except OSError as error:
+            return f"no process: {error}"
+        with self._changed:
+            self._starting = worker
+            if self._closing:  # it was begun while `close` looked for one to stop
+                worker.kill("the service is shutting down")
+        try:
+            begun = time.monotonic()
+            said = worker.wait_ready(self._policy.load_s)
+            log.info(
+                "engine's process is ready",
+                engine=self.name,
+                pid=worker.pid,
+                seconds=round(time.monotonic() - begun, 1),
+            )
+            self._begin(worker, said)
+            return worker.serve()
+        except (EngineLost, EngineUnavailable) as error:
+            worker.kill(error.message)
+            return error.message
+        finally:
+            with self._changed:
+                self._worker = None
+            worker.end()
+
+    def _begin(self, worker: WorkerProcess, said: Ready) -> None:
+        with self._changed:
+            self._said = said
+            self._worker = worker
+            self._restarts.ready(time.monotonic())
+            self._changed.notify_all()
+
+    def _closed_within(self, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closing, seconds)
+
+    def _tell_of_loss(self, why: str, delay_s: float | None) -> None:
+        if delay_s is None:
+            log.error("an engine stays down", engine=self.name, reason=why)
+            return
+        log.warning("an engine is restarted", engine=self.name, reason=why, delay_s=delay_s)
+        self._restarted()
+
+
+def _portable(request: SynthesisRequest) -> SynthesisRequest:
+    """With tensors in a mapping that can be pickled."""
+    if request.conditioning is None:
+        return request
+    tensors = dict(request.conditioning.tensors)
+    return replace(request, conditioning=replace(request.conditioning, tensors=tensors))
