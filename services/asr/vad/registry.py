@@ -13,11 +13,11 @@ def create_vad(config: "VadConfig", store: ModelStore) -> VadModel:
     """Build the configured voice activity detector; nothing is loaded yet."""
     match config.name:
         case "silero":
-            from services.asr.vad.silero import SileroVad
+            from services.shared.vad.silero import SileroVad
 
             return SileroVad(store.require(config.model) / "silero_vad.onnx")
         case "energy":
-            from services.asr.vad.energy import EnergyVad
+            from services.shared.vad.energy import EnergyVad
 
             return EnergyVad()
 

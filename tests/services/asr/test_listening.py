@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from services.asr.listening import Ear, Heard, Hearing, Listener, check_audio
 from services.asr.messages import Encoding, Start
 from services.asr.vad.base import FRAME_SAMPLES, Floats
-from services.asr.vad.energy import EnergyVad
 from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.vad.energy import EnergyVad
 from tests.services.asr.sounds import joined, opus_packets, pcm, silence, tone
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from services.asr.config import VadConfig
-from services.asr.vad.base import FRAME_SAMPLES, Floats, VadModel
-from services.asr.vad.registry import create_vad
 from services.shared.models.store import ModelStore
+from services.shared.vad.base import FRAME_SAMPLES, Floats, VadModel
+from services.shared.vad.silero import SileroVad
 from tests.services.asr.sounds import RATE, joined, recording, silence, tone, transcripts
 
 pytestmark = pytest.mark.models
@@ -16,7 +15,7 @@ NAMES = sorted(transcripts())
 
 @pytest.fixture(scope="module")
 def vad(model_store: ModelStore) -> VadModel:
-    model = create_vad(VadConfig(), model_store)
+    model = SileroVad(model_store.require("silero-vad") / "silero_vad.onnx")
     model.load()
     return model
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from services.asr.vad.base import FRAME_SAMPLES, SAMPLE_RATE, Floats
+from services.shared.vad.base import FRAME_SAMPLES, SAMPLE_RATE, Floats
 
 _CONTEXT = 64
 _STATE = 2 * 128
