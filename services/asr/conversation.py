@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -39,11 +40,14 @@ _TICK_S = 0.05
 _Future = asyncio.Future[Completed[Hypothesis]] | asyncio.Future[Completed[float]]
 
 
+F = TypeVar("F", bound="asyncio.Future[Any]")
+
+
 @dataclass(slots=True)
-class _Job:
+class _Job(Generic[F]):
     """A model's work for this session that is under way."""
 
-    future: _Future
+    future: F
     since: float
 
 
@@ -59,11 +63,12 @@ class Conversation:
         self._codec = client_codec()
         self._ear: Ear | None = None
         self._inbox: Inbox[ClientMessage] = Inbox(_INBOX_BYTES)
-        self._hearing = False
+        self._hearing: _Job[asyncio.Future[Completed[Heard]]] | None = None
+        """The ears' work for this session."""
         self._room = asyncio.Event()
         """Cleared while the session owes so many finals that it should hear no more."""
         self._room.set()
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, _Job[_Future]] = {}
         self._reason = ""
         """Why recognition failed the last time, as far as the client may know."""
         self._done: asyncio.Queue[int] = asyncio.Queue()
@@ -104,7 +109,7 @@ class Conversation:
         while True:
             await self._room.wait()
             await self._recognition.room()
-            item = await self._inbox.take(self._chunk_bytes())
+            item = await self._inbox.take(self._chunk_bytes(), self._frame_bytes())
             if isinstance(item, list):
                 self._session.expect_audio()
                 await self._hear(item)
@@ -113,6 +118,12 @@ class Conversation:
 
     def _chunk_bytes(self) -> int:
         return int(_CHUNK_S * (self._ear.bytes_per_s if self._ear else 16_000))
+
+    def _frame_bytes(self) -> int:
+        """What is missing of a frame: less tells the voice detector nothing."""
+        if self._ear is None or self._session.stopping:
+            return 0
+        return self._ear.bytes_missing
 
     async def _obey(self, message: ClientMessage) -> None:
         if isinstance(message, Start):
@@ -128,17 +139,7 @@ class Conversation:
     async def _hear(self, chunks: list[bytes], *, flush: bool = False) -> None:
         if self._ear is None:
             self._ear = self._service.listener.new_ear(self._session.start)
-        self._hearing = True
-        try:
-            async with asyncio.timeout(self._service.config.engine_timeout_s):
-                done = await self._service.ears.submit(
-                    Hearing(self._ear, chunks, flush), priority=Priority.URGENT
-                )
-        except SchedulerClosed as error:
-            raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
-        finally:
-            self._hearing = False
-        heard = done.value
+        heard = await self._heard(Hearing(self._ear, chunks, flush))
         self._service.metrics.audio_s.inc(heard.received_s)
         now = time.monotonic()
         self._recognition.hear(heard.samples)
@@ -146,6 +147,29 @@ class Conversation:
             self._session.hear(heard.samples, heard.probabilities, heard.received_s, now)
         )
         self._mention_leftover(heard)
+
+    async def _heard(self, job: Hearing) -> Heard:
+        """Wait for the ears; :meth:`_tick` limits the time, since a timer a chunk costs too much.
+
+        Raises:
+            TimeoutError: they took too long.
+        """
+        try:
+            future = self._service.ears.submit(job, priority=Priority.URGENT)
+        except SchedulerClosed as error:
+            raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
+        self._hearing = _Job(future, time.monotonic())
+        try:
+            return (await future).value
+        except SchedulerClosed as error:
+            raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the session is being ended, not the job given up
+            raise TimeoutError("listening took too long") from None
+        finally:
+            self._hearing = None
 
     def _mention_leftover(self, heard: Heard) -> None:
         if heard.leftover_bytes:
@@ -167,7 +191,7 @@ class Conversation:
             # While the client is away its silence means nothing: its audio comes later.
             if not self._link.attached:
                 continue
-            if self._inbox.empty and not self._hearing:
+            if not self._inbox.ready and not self._hearing:
                 self._carry_out(self._session.tick(now))
 
     # The models' side.
@@ -240,9 +264,12 @@ class Conversation:
         log.error("recognition failed", error=repr(error))
 
     def _give_up_late_jobs(self, now: float) -> None:
+        limit_s = self._service.config.engine_timeout_s
         for job in self._jobs.values():
-            if now - job.since > self._service.config.engine_timeout_s:
+            if now - job.since > limit_s:
                 job.future.cancel()
+        if self._hearing is not None and now - self._hearing.since > limit_s:
+            self._hearing.future.cancel()
 
     def _tell(self, error: ProtocolError) -> None:
         """An error that the session survives."""

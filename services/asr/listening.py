@@ -49,11 +49,17 @@ class Ear:
         self._start = start
         self._decoder = self._new_decoder()
         self._pending: Floats = np.zeros(0, dtype=np.float32)
+        self._compressed = start.encoding in (Encoding.OPUS, Encoding.WEBM)
+        self.bytes_per_s = _byte_rate(start)
+        """Upper bound for compressed audio, exact for PCM."""
 
     @property
-    def bytes_per_s(self) -> int:
-        """Upper bound for compressed audio, exact for PCM."""
-        return _byte_rate(self._start)
+    def bytes_missing(self) -> int:
+        """How much more makes a whole frame; 1 where that depends on the compression."""
+        if self._compressed:
+            return 1
+        missing_s = (FRAME_SAMPLES - len(self._pending)) / SAMPLE_RATE
+        return max(1, int(missing_s * self.bytes_per_s))
 
     def decode(self, chunks: Sequence[bytes], *, flush: bool) -> tuple[Floats, float, int]:
         """New samples with what was pending, the duration received for them, leftover bytes.
@@ -76,7 +82,7 @@ class Ear:
         self._decoder.close()
 
     def _received_s(self, chunks: Sequence[bytes], fresh: int) -> float:
-        if self._start.encoding in (Encoding.OPUS, Encoding.WEBM):
+        if self._compressed:
             return fresh / SAMPLE_RATE
         return sum(map(len, chunks)) / self.bytes_per_s
 

@@ -16,6 +16,7 @@ from services.asr.engines.base import (
 
 _BLOCK = 3200
 """200 ms: each block louder than -40 dBFS is one word, named by its pitch."""
+_LOUD = 0.01
 
 
 class FakeEngine:
@@ -58,26 +59,40 @@ class FakeEngine:
     def _one(self, request: DecodeRequest) -> Hypothesis | Exception:
         if request.seconds > self.capabilities.max_seconds:
             return EngineError(f"{request.seconds:.1f} s of audio are too long")
-        words = _words(request.audio)
+        blocks = _loud_blocks(request.audio)
         promised = request.prefix.split()
-        texts = promised + [word.word for word in words[len(promised) :]]
+        texts = promised + [_word(block) for _, block in blocks[len(promised) :]]
         return Hypothesis(
             text=" ".join(texts),
             language=request.language or "en",
             confidence=1.0,
-            words=tuple(words) if request.word_timestamps else (),
+            words=tuple(_timed(block) for block in blocks) if request.word_timestamps else (),
             suppressed=None if texts else "no_speech",
         )
 
 
-def _words(audio: Floats) -> list[HypothesisWord]:
-    words = []
-    for start in range(0, len(audio) - _BLOCK // 2 + 1, _BLOCK):
-        block = audio[start : start + _BLOCK]
-        if float(np.sqrt(np.mean(np.square(block)))) < 0.01:
-            continue
-        peak = int(np.argmax(np.abs(np.fft.rfft(block))[1:])) + 1
-        hertz = peak * 16_000 / len(block)
-        at = start // 16
-        words.append(HypothesisWord(f"w{round(hertz / 100)}", at, at + len(block) // 16, 1.0))
-    return words
+def _loud_blocks(audio: Floats) -> list[tuple[int, Floats]]:
+    """Blocks with a sound in them and where they start; the last may be half a block short.
+
+    This engine shows what the service around it costs, so it looks at all blocks at once.
+    """
+    whole = len(audio) // _BLOCK
+    blocks = audio[: whole * _BLOCK].reshape(whole, _BLOCK)
+    loud = np.flatnonzero(np.einsum("ij,ij->i", blocks, blocks) >= _LOUD**2 * _BLOCK)
+    found = [(int(index) * _BLOCK, blocks[index]) for index in loud]
+    rest = audio[whole * _BLOCK :]
+    if len(rest) >= _BLOCK // 2 and np.dot(rest, rest) >= _LOUD**2 * len(rest):
+        found.append((whole * _BLOCK, rest))
+    return found
+
+
+def _word(block: Floats) -> str:
+    peak = int(np.argmax(np.abs(np.fft.rfft(block))[1:])) + 1
+    hertz = peak * 16_000 / len(block)
+    return f"w{round(hertz / 100)}"
+
+
+def _timed(place: tuple[int, Floats]) -> HypothesisWord:
+    start, block = place
+    at = start // 16
+    return HypothesisWord(_word(block), at, at + len(block) // 16, 1.0)

@@ -26,14 +26,23 @@ class SchedulerMetrics:
             buckets=(1, 2, 4, 8, 16, 32),
             registry=registry,
         )
+        self._queue_of: dict[str, Histogram] = {}
+        """By priority: looking a label up costs more than counting."""
         self._refused = Counter(f"{prefix}_refused", "Jobs refused: queue full", registry=registry)
         self._failed = Counter(f"{prefix}_failed", "Jobs that raised", registry=registry)
 
     def waiting(self, count: int) -> None:
         self._waiting.set(count)
 
-    def ran(self, priority: str, queue_ms: float, run_ms: float, batch_size: int) -> None:
-        self._queue.labels(priority).observe(queue_ms / 1000)
+    def waited(self, priority: str, queue_ms: float) -> None:
+        """One job, before it was run."""
+        queue = self._queue_of.get(priority)
+        if queue is None:
+            queue = self._queue_of[priority] = self._queue.labels(priority)
+        queue.observe(queue_ms / 1000)
+
+    def ran(self, run_ms: float, batch_size: int) -> None:
+        """One batch."""
         self._run.observe(run_ms / 1000)
         self._batch.observe(batch_size)
 

@@ -334,10 +334,11 @@ class Scheduler(Generic[P, R]):
     def _deliver(
         self, batch: "_Batch[P, R]", results: Sequence[R | Exception], run_ms: float
     ) -> None:
+        self._metrics.ran(run_ms, len(batch.jobs))
         answers: dict[asyncio.AbstractEventLoop, list[_Answer[R]]] = {}
         for job, result in zip(batch.jobs, results, strict=True):
             queue_ms = (batch.started - job.enqueued_at) * 1000
-            self._metrics.ran(job.priority.name.lower(), queue_ms, run_ms, len(batch.jobs))
+            self._metrics.waited(job.priority.name.lower(), queue_ms)
             answer: Completed[R] | Exception
             if isinstance(result, Exception):
                 self._metrics.failed()

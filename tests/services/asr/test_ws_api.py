@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
+import services.asr.service
 from services.asr.engines.base import DecodeRequest, Hypothesis
 from services.asr.engines.fake import FakeEngine
 from services.asr.messages import (
@@ -25,6 +26,8 @@ from services.asr.messages import (
 from services.shared.protocol.base import PROTOCOL_VERSION, Error, ErrorCode
 from services.shared.runtime.config import LimitsConfig, ServerConfig
 from services.shared.runtime.lifecycle import Phase
+from services.shared.vad.base import Floats
+from services.shared.vad.energy import EnergyVad
 from tests.services.asr.client import recognise, session
 from tests.services.asr.conftest import Start
 from tests.services.asr.sounds import joined, pcm, silence, tone
@@ -316,6 +319,25 @@ async def test_an_engine_that_hangs_is_given_up(start_service: Start) -> None:
         await caller.say(type="flush")
         assert (await caller.hear(Final)).text == "w4 w4 w4 w4 w4"
         await caller.stop()
+
+
+class StuckVad(EnergyVad):
+    """Never comes back in time."""
+
+    def probabilities(self, frames: Floats, states: list[Floats]) -> tuple[Floats, list[Floats]]:
+        time.sleep(0.6)
+        return super().probabilities(frames, states)
+
+
+async def test_ears_that_hang_end_the_session_with_an_error(
+    start_service: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services.asr.service, "create_vad", lambda *_: StuckVad())
+    service = start_service(engine_timeout_s=0.2)
+    async with session(service.ws) as caller:
+        await caller.audio(SECOND)
+        await caller.hear_error(ErrorCode.INTERNAL, close=1011)
+    await eventually(lambda: service.lifecycle.sessions == 0)
 
 
 async def test_a_client_that_vanishes_mid_turn_leaves_nothing_behind(start_service: Start) -> None:

@@ -76,3 +76,27 @@ async def test_the_taker_waits_for_something() -> None:
     await inbox.put("flush")
     async with asyncio.timeout(1):
         assert await waiting == "flush"
+
+
+async def test_the_taker_may_wait_for_more_audio_but_not_past_a_message() -> None:
+    inbox: Inbox[str] = Inbox(1000)
+    waiting = asyncio.create_task(inbox.take(100, at_least=4))
+    await inbox.put(b"abc")
+    await asyncio.sleep(0.01)
+    assert not waiting.done() and not inbox.ready
+    await inbox.put(b"de")
+    async with asyncio.timeout(1):
+        assert await waiting == [b"abc", b"de"]
+        waiting = asyncio.create_task(inbox.take(100, at_least=4))
+        await inbox.put(b"f")
+        await inbox.put("stop")
+        assert await waiting == [b"f"]
+        assert await inbox.take(100, at_least=4) == "stop"
+
+
+async def test_waiting_for_more_than_fits_is_no_deadlock() -> None:
+    inbox: Inbox[str] = Inbox(4)
+    waiting = asyncio.create_task(inbox.take(100, at_least=50))
+    await inbox.put(b"abcd")
+    async with asyncio.timeout(1):
+        assert await waiting == [b"abcd"]
