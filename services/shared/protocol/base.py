@@ -31,6 +31,13 @@ class ErrorCode(StrEnum):
     INVALID_AUDIO = "invalid_audio"
     UNREADABLE_AUDIO = "unreadable_audio"
     AUDIO_TOO_LONG = "audio_too_long"
+    AUDIO_TOO_SHORT = "audio_too_short"
+    AUDIO_TOO_QUIET = "audio_too_quiet"
+    AUDIO_TOO_NOISY = "audio_too_noisy"
+    AUDIO_CLIPPED = "audio_clipped"
+    NO_SPEECH = "no_speech"
+    CLONING_UNSUPPORTED = "cloning_unsupported"
+    TOO_MANY_VOICES = "too_many_voices"
     UNSUPPORTED_LANGUAGE = "unsupported_language"
     UNKNOWN_VOICE = "unknown_voice"
     UNKNOWN_CONTEXT = "unknown_context"
@@ -86,6 +93,13 @@ ERRORS: Mapping[ErrorCode, ErrorTraits] = MappingProxyType(
         ErrorCode.INVALID_AUDIO: ErrorTraits(400),
         ErrorCode.UNREADABLE_AUDIO: ErrorTraits(415, CloseCode.INVALID_PAYLOAD),
         ErrorCode.AUDIO_TOO_LONG: ErrorTraits(413, CloseCode.MESSAGE_TOO_BIG),
+        ErrorCode.AUDIO_TOO_SHORT: ErrorTraits(422),
+        ErrorCode.AUDIO_TOO_QUIET: ErrorTraits(422),
+        ErrorCode.AUDIO_TOO_NOISY: ErrorTraits(422),
+        ErrorCode.AUDIO_CLIPPED: ErrorTraits(422),
+        ErrorCode.NO_SPEECH: ErrorTraits(422),
+        ErrorCode.CLONING_UNSUPPORTED: ErrorTraits(501),
+        ErrorCode.TOO_MANY_VOICES: ErrorTraits(409),
         ErrorCode.UNSUPPORTED_LANGUAGE: ErrorTraits(422, CloseCode.POLICY_VIOLATION),
         ErrorCode.UNKNOWN_VOICE: ErrorTraits(422),
         ErrorCode.UNKNOWN_CONTEXT: ErrorTraits(404),

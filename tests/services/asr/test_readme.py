@@ -25,6 +25,13 @@ OF_TTS = {
     ErrorCode.UNKNOWN_CONTEXT,
     ErrorCode.TOO_MANY_CONTEXTS,
     ErrorCode.TEXT_TOO_LONG,
+    ErrorCode.AUDIO_TOO_SHORT,
+    ErrorCode.AUDIO_TOO_QUIET,
+    ErrorCode.AUDIO_TOO_NOISY,
+    ErrorCode.AUDIO_CLIPPED,
+    ErrorCode.NO_SPEECH,
+    ErrorCode.CLONING_UNSUPPORTED,
+    ErrorCode.TOO_MANY_VOICES,
 }
 
 

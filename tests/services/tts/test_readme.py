@@ -22,13 +22,11 @@ README = Path(messages.__file__).with_name("README.md").read_text(encoding="utf-
 OF_ASR = {
     ErrorCode.UNSUPPORTED_AUDIO,
     ErrorCode.INVALID_AUDIO,
-    ErrorCode.UNREADABLE_AUDIO,
-    ErrorCode.AUDIO_TOO_LONG,
     ErrorCode.SESSION_NOT_FOUND,
     ErrorCode.EVENTS_LOST,
     ErrorCode.TAKEN_OVER,
 }
-"""Codes that this service never gives: it hears no audio and resumes no session."""
+"""Codes that this service never gives: it listens to nobody and resumes no session."""
 
 
 def blocks(language: str) -> list[str]:
