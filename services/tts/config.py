@@ -1,7 +1,7 @@
 """Configuration of the TTS service. `config.yaml` beside this file holds the defaults in use."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -100,6 +100,57 @@ class KokoroEngineConfig(EngineConfig):
     voices: tuple[KokoroVoiceConfig, ...] = Field(default=(HEART,), min_length=1)
 
 
+class MannerConfig(StrictConfig):
+    """How a voice of Chatterbox speaks."""
+
+    exaggeration: float = Field(default=0.5, ge=0.0, le=2.0)
+    """0.25 is flat, 0.5 as the reference, 1 and more dramatic and faster."""
+    cfg_weight: float = Field(default=0.5, ge=1e-6, le=2.0)
+    """Lower is slower, and follows the accent of the reference less; 0 is broken in the library."""
+    temperature: float = Field(default=0.8, ge=0.05, le=2.0)
+
+
+class ChatterboxVoiceConfig(MannerConfig):
+    """One voice that Chatterbox brings; cloned ones come from the voice store."""
+
+    id: VoiceId
+    name: str
+    language: str
+    """A BCP 47 tag: `en`, or one of the 23 of the multilingual model."""
+    conditioning: Path | None = None
+    """A `conds.pt` of the library (`Conditionals.save`); None: the voice that comes with the
+    weights."""
+    licence: str = "MIT"
+    sample: str | None = None
+
+
+CHATTERBOX_VOICE = ChatterboxVoiceConfig(id="chatterbox", name="Chatterbox", language="en")
+
+
+class ChatterboxEngineConfig(EngineConfig):
+    """Chatterbox, which clones voices, on a GPU: dependency group `chatterbox`. Its audio always
+    carries a watermark."""
+
+    model: str = "ResembleAI/chatterbox"
+    """A folder with the files of that repository, or a repository of the Hugging Face hub."""
+    revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
+    """The hub's commit; a repository is only used at one that is given here."""
+    multilingual: bool = False
+    """The model of 23 languages (no Vietnamese) instead of the English one."""
+    device: str = Field(default="cuda", pattern=r"^(cpu|cuda(:\d+)?)$")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the language model. auto: bfloat16 on a GPU."""
+    threads: int = Field(default=2, ge=1, le=64)
+    """CPU threads of the whole engine."""
+    lanes: int = Field(default=4, ge=1, le=64)
+    """Requests at the same time; the language model takes them as one batch."""
+    max_characters: int = Field(default=280, ge=100, le=400)
+    """Longer text makes the model lose its way."""
+    cloned: MannerConfig = MannerConfig()
+    """How cloned voices speak."""
+    voices: tuple[ChatterboxVoiceConfig, ...] = (CHATTERBOX_VOICE,)
+
+
 class FakeEngineConfig(EngineConfig):
     """Tones instead of speech, for tests."""
 
@@ -112,6 +163,7 @@ class EnginesConfig(StrictConfig):
 
     piper: PiperEngineConfig = PiperEngineConfig()
     kokoro: KokoroEngineConfig = KokoroEngineConfig()
+    chatterbox: ChatterboxEngineConfig = ChatterboxEngineConfig()
     fake: FakeEngineConfig = FakeEngineConfig()
 
 

@@ -12,11 +12,13 @@ from services.tts.engines.base import EngineUnavailable, TtsEngine
 
 if TYPE_CHECKING:
     from services.tts.config import (
+        ChatterboxEngineConfig,
         EngineConfig,
         EnginesConfig,
         FakeEngineConfig,
         IsolationConfig,
         KokoroEngineConfig,
+        MannerConfig,
         PiperEngineConfig,
     )
 
@@ -77,7 +79,9 @@ def _isolate(
 def _fake(config: "FakeEngineConfig", store: ModelStore) -> TtsEngine:
     from services.tts.engines.fake import FakeEngine
 
-    return FakeEngine(delay_s=config.delay_ms / 1000)
+    return FakeEngine(
+        delay_s=config.delay_ms / 1000, cloning=config.cloning, weights=config.weights
+    )
 
 
 def _piper(config: "PiperEngineConfig", store: ModelStore) -> TtsEngine:
@@ -128,10 +132,49 @@ def _kokoro(config: "KokoroEngineConfig", store: ModelStore) -> TtsEngine:
     )
 
 
+def _chatterbox(config: "ChatterboxEngineConfig", store: ModelStore) -> TtsEngine:
+    from services.tts.engines.chatterbox.engine import ChatterboxEngine, ChatterboxSource, Manner
+    from services.tts.engines.chatterbox.models import open_models
+
+    def manner(of: "MannerConfig") -> Manner:
+        return Manner(of.exaggeration, of.cfg_weight, of.temperature)
+
+    sources = [
+        ChatterboxSource(
+            id=voice.id,
+            name=voice.name,
+            language=voice.language,
+            manner=manner(voice),
+            conditioning=voice.conditioning,
+            licence=voice.licence,
+            sample=voice.sample,
+        )
+        for voice in config.voices
+    ]
+    models = partial(
+        open_models,
+        config.model,
+        config.revision,
+        multilingual=config.multilingual,
+        device=config.device,
+        precision=config.precision,
+    )
+    return ChatterboxEngine(
+        models,
+        sources,
+        manner=manner(config.cloned),
+        lanes=config.lanes,
+        multilingual=config.multilingual,
+        max_characters=config.max_characters,
+        threads=config.threads,
+    )
+
+
 _MAKERS: dict[str, Callable[[Any, ModelStore], TtsEngine]] = {
     "piper": _piper,
     "kokoro": _kokoro,
     "fake": _fake,
+    "chatterbox": _chatterbox,
 }
 """By the names of `EnginesConfig`'s sections, each of which its maker gets."""
 
