@@ -152,10 +152,12 @@ class IsolatedEngine:
         """End the process. May come twice."""
         with self._changed:
             self._closing = True
-            worker = self._worker or self._starting
+            ready, loading = self._worker, self._starting
             self._changed.notify_all()
-        if worker is not None:
-            worker.stop(self._policy.stop_s)
+        if ready is not None:
+            ready.stop(self._policy.stop_s)
+        elif loading is not None:
+            loading.kill("the service is shutting down")
         if self._supervisor is not None:
             self._supervisor.join()
 
@@ -194,47 +196,50 @@ class IsolatedEngine:
     def _supervise(self) -> None:
         delay_s: float | None = 0.0
         while delay_s is not None and not self._closed_within(delay_s):
-            why = self._live()
-            with self._changed:
-                self._worker = self._starting = None
-                if self._closing:
-                    return
-                if self._restarts.state is State.STARTING:  # a restart would not mend it
-                    self._failure = f"the engine {self.name} cannot be started: {why}"
-                    self._changed.notify_all()
-                    return
-                delay_s = self._restarts.lost(time.monotonic(), why)
-                self._changed.notify_all()
-            self._tell_of_loss(why, delay_s)
+            delay_s = self._outlive()
 
-    def _live(self) -> str:
-        """One process from its start to its end; gives the reason of it."""
+    def _outlive(self) -> float | None:
+        """One process from its start to its end; gives how long to wait before the next one."""
         try:
             worker = WorkerProcess(self._spec, self.name, self._threads)
         except OSError as error:
-            return f"no process: {error}"
+            return self._note_end(f"no process: {error}")
+        try:
+            delay_s = self._note_end(self._host(worker))
+        finally:
+            worker.end()  # after the loss was noted: who hears of it may ask again at once
+        return delay_s
+
+    def _host(self, worker: WorkerProcess) -> str:
+        """Until the process is lost; gives the reason."""
         with self._changed:
             self._starting = worker
             if self._closing:  # it was begun while `close` looked for one to stop
                 worker.kill("the service is shutting down")
+        begun = time.monotonic()
         try:
-            begun = time.monotonic()
             said = worker.wait_ready(self._policy.load_s)
-            log.info(
-                "engine's process is ready",
-                engine=self.name,
-                pid=worker.pid,
-                seconds=round(time.monotonic() - begun, 1),
-            )
-            self._begin(worker, said)
-            return worker.serve()
         except (EngineLost, EngineUnavailable) as error:
             worker.kill(error.message)
             return error.message
-        finally:
-            with self._changed:
-                self._worker = None
-            worker.end()
+        seconds = round(time.monotonic() - begun, 1)
+        log.info("engine's process is ready", engine=self.name, pid=worker.pid, seconds=seconds)
+        self._begin(worker, said)
+        return worker.serve()
+
+    def _note_end(self, why: str) -> float | None:
+        """The process is gone; what now?"""
+        with self._changed:
+            self._worker = self._starting = None
+            self._changed.notify_all()
+            if self._closing:
+                return None
+            if self._restarts.state is State.STARTING:  # a restart would not mend it
+                self._failure = f"the engine {self.name} cannot be started: {why}"
+                return None
+            delay_s = self._restarts.lost(time.monotonic(), why)
+        self._tell_of_loss(why, delay_s)
+        return delay_s
 
     def _begin(self, worker: WorkerProcess, said: Ready) -> None:
         with self._changed:

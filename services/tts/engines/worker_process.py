@@ -157,17 +157,17 @@ class WorkerProcess:
     def _deliver(self, report: object) -> None:
         if not isinstance(report, Answer | Failed):
             return
+        error = revive(report) if isinstance(report, Failed) else None
+        if isinstance(error, EngineLost):  # `end` fails this call with the others
+            self.kill(error.message)
+            return
         with self._state:
             future = self._calls.pop(report.call, None)
-        if isinstance(report, Answer):
-            if future is not None:
-                future.set_result(report.value)
+        if future is None:
             return
-        error = revive(report)
-        if isinstance(error, EngineLost):
-            self.kill(error.message)
-            error = self._loss(error.message)
-        if future is not None:
+        if isinstance(report, Answer):
+            future.set_result(report.value)
+        else:
             future.set_exception(error)
 
     def _loss(self, why: str) -> EngineLost:

@@ -43,25 +43,33 @@ KOKORO = (pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(600))
     scope="module",
     params=[
         "fake",
+        "fake isolated",
         pytest.param("piper", marks=pytest.mark.models),
+        pytest.param("piper isolated", marks=pytest.mark.models),
         pytest.param("kokoro", marks=KOKORO),
+        pytest.param("chatterbox", marks=pytest.mark.chatterbox),
     ],
 )
 def engine(request: pytest.FixtureRequest) -> Iterator[TtsEngine]:
-    if request.param == "fake":
+    name, isolated = request.param.split()[0], request.param.endswith("isolated")
+    if name == "fake":
         config = EnginesConfig(
-            fake=FakeEngineConfig(enabled=True), piper=PiperEngineConfig(enabled=False)
+            fake=FakeEngineConfig(enabled=True, isolated=isolated),
+            piper=PiperEngineConfig(enabled=False),
         )
         [made] = create_engines(config, ModelStore())
-    elif request.param == "kokoro":
+    elif name == "kokoro":
         config = EnginesConfig(
             kokoro=KokoroEngineConfig(enabled=True), piper=PiperEngineConfig(enabled=False)
         )
         store: ModelStore = request.getfixturevalue("model_store")
         Downloader(store).download(["kokoro-82m-int8", "kokoro-voices"])
         [made] = create_engines(config, store)
+    elif name == "chatterbox":
+        made = request.getfixturevalue("chatterbox_engine")
     else:
-        [made] = create_engines(EnginesConfig(), request.getfixturevalue("model_store"))
+        config = EnginesConfig(piper=PiperEngineConfig(isolated=isolated))
+        [made] = create_engines(config, request.getfixturevalue("model_store"))
     made.load()
     made.warm_up()
     yield made
