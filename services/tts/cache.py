@@ -53,6 +53,11 @@ class PhraseMemory:
             _, oldest = self._phrases.popitem(last=False)
             self.bytes -= oldest.size
 
+    def forget(self, beginning: str) -> None:
+        """Drop the phrases whose keys begin so."""
+        for key in [key for key in self._phrases if key.startswith(beginning)]:
+            self.bytes -= self._phrases.pop(key).size
+
 
 class PhraseFiles:
     """One file a phrase in a folder of their own. Blocks: for a thread; thread-safe.
@@ -118,6 +123,12 @@ class PhraseFiles:
             self.bytes += len(data) - self._sizes.pop(key, 0)
             self._sizes[key] = len(data)
             self._evict()
+
+    def forget(self, beginning: str) -> None:
+        """Delete the phrases whose keys begin so."""
+        with self._lock:
+            for key in [key for key in self._sizes if key.startswith(beginning)]:
+                self._forget(key)
 
     def _evict(self) -> None:
         while self.bytes > self._max_bytes:
@@ -188,6 +199,13 @@ class PhraseCache:
         self._memory.put(key, phrase)
         if lasting or (self._files is not None and key in self._files):
             self._write(key, phrase, anew=True)
+        self._tell()
+
+    def forget(self, beginning: str) -> None:
+        """Drop the phrases whose keys begin so; files go as soon as their thread has time."""
+        self._memory.forget(beginning)
+        if self._files is not None:
+            self._thread.submit(self._files.forget, beginning)
         self._tell()
 
     def _write(self, key: str, phrase: Phrase, *, anew: bool = False) -> None:

@@ -156,6 +156,9 @@ class FakeEngineConfig(EngineConfig):
 
     delay_ms: int = Field(default=0, ge=0, le=60_000)
     """Time that each word takes to make."""
+    cloning: bool = False
+    weights: str = "1"
+    """Stands for the model's: after a change cloned voices are computed anew."""
 
 
 class EnginesConfig(StrictConfig):
@@ -188,8 +191,30 @@ class IsolationConfig(StrictConfig):
     """At the service's end a process that takes longer is killed."""
 
 
+class ReferenceConfig(StrictConfig):
+    """The recordings that voices are cloned from."""
+
+    max_file_mb: int = Field(default=25, ge=1, le=1024)
+    max_file_s: float = Field(default=300.0, gt=0, le=3600)
+    """Longest file, silence and all; decoding stops there."""
+    min_speech_s: float = Field(default=3.0, ge=1, le=60)
+    max_speech_s: float = Field(default=60.0, ge=1, le=600)
+    min_snr_db: float = Field(default=15.0, ge=0, le=60)
+    """Speech above noise; the estimate is about 2 dB too kind."""
+    vad: Literal["silero", "energy"] = "silero"
+    """What finds the speech. `energy` needs no model, but takes every sound for speech."""
+    vad_model: str = "silero-vad"
+    """An id of the model catalogue."""
+    max_concurrent: int = Field(default=2, ge=1, le=32)
+    """Uploads at the same time; more get 503."""
+    receive_s: float = Field(default=60.0, gt=0, le=3600)
+    """A file that takes longer to arrive is given up."""
+    condition_s: float = Field(default=60.0, gt=0, le=600)
+    """Longest wait for the engine to compute the voice; live speech goes first."""
+
+
 class VoicesConfig(StrictConfig):
-    """Who speaks when the client does not say."""
+    """Who speaks when the client does not say, and where cloned voices are kept."""
 
     default: VoiceId | None = None
     """None: the first voice of the first engine."""
@@ -197,6 +222,18 @@ class VoicesConfig(StrictConfig):
     """Language tag → preferred voice."""
     aliases: dict[str, VoiceId] = {}
     """Other names for voices."""
+    store: str | None = None
+    """Where cloned voices lie: a folder, or a URL (`s3://bucket/prefix`, `gs://…`, `az://…`) that
+    instances share. None: no voice can be cloned."""
+    max_cloned: int = Field(default=1000, ge=1, le=100_000)
+    """Cloned voices in the store, of all owners together."""
+    refresh_s: float = Field(default=10.0, ge=0.1, le=3600)
+    """So often the store is looked at for what other instances did."""
+    memory_mb: int = Field(default=64, ge=1, le=65_536)
+    """Conditionings kept in memory; those that were not used for longest go."""
+    load_s: float = Field(default=10.0, gt=0, le=600)
+    """Longest wait for a cloned voice at the start of a context."""
+    reference: ReferenceConfig = ReferenceConfig()
 
 
 class TextConfig(StrictConfig):

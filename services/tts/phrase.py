@@ -7,7 +7,7 @@ file format) is made of them as of fresh audio, so one greeting serves a telepho
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,17 +28,21 @@ _WORD_BYTES = 120
 def phrase_key(request: SynthesisRequest, voice: Voice) -> str:
     """The name of what `request` sounds like: 64 hexadecimal digits.
 
+    Those in a cloned voice begin with its id, so that they can be forgotten with it.
+
     The request holds what normalisation and lexicon made of the text, so a new entry changes the
     names of those phrases only in which its word is said.
 
     Args:
         voice: the one that the request names; its version stands for the model.
     """
-    asked = asdict(request)
+    asked = asdict(replace(request, conditioning=None))
+    del asked["conditioning"]  # the voice's version stands for it, too
     asked["language"] = voice.language  # an engine speaks no other in this voice
     parts = (_FORMAT, voice.engine, voice.version, voice.sample_rate, asked)
     text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    name = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{voice.id}-{name}" if voice.cloned else name
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,11 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
+import numpy.typing as npt
 import structlog
 
 from services.shared.protocol.base import ErrorCode
@@ -18,8 +21,10 @@ from services.shared.runtime.scheduler import (
 from services.tts.admission import Demand, EngineLoad
 from services.tts.engines.base import (
     AudioPiece,
+    CloningEngine,
     EngineError,
     EngineLost,
+    Floats,
     SynthesisRequest,
     TtsEngine,
 )
@@ -27,6 +32,8 @@ from services.tts.engines.interrupt import Interrupt, interrupted_by
 from services.tts.engines.isolated import IsolatedEngine
 from services.tts.metrics import TtsMetrics
 from services.tts.pacing import expected_s
+
+Tensors = Mapping[str, npt.NDArray[Any]]
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +99,24 @@ class SpeechStream:
             self._pieces.close()
 
 
+class _Job(Protocol):
+    """What an engine's threads do: one step of it at a time."""
+
+    def step(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Conditioning:
+    """A cloned voice being computed."""
+
+    engine: CloningEngine
+    reference: Floats
+    sample_rate: int
+
+    def step(self) -> Tensors:
+        return self.engine.condition(self.reference, self.sample_rate)
+
+
 class Speaker:
     """An engine with the scheduler that owns it and what is known of its load."""
 
@@ -102,7 +127,7 @@ class Speaker:
         self._timeout_s = timeout_s
         self._lost: str | None = None
         """Why an engine that shares our process cannot go on."""
-        self.scheduler: Scheduler[SpeechStream, AudioPiece | None] = Scheduler(
+        self.scheduler: Scheduler[_Job, Any] = Scheduler(
             f"tts_{engine.name}", _step, registry=metrics.registry
         )
 
@@ -144,6 +169,54 @@ class Speaker:
             stream.demand.deadline = deadline
             self.scheduler.hasten(stream, deadline)
 
+    @property
+    def cloning(self) -> CloningEngine | None:
+        """The engine, if it makes voices from reference audio."""
+        able = self.engine.capabilities.cloning
+        return cast(CloningEngine, self.engine) if able else None
+
+    async def condition(
+        self, reference: Floats, sample_rate: int, *, limit_s: float, urgent: bool = False
+    ) -> Tensors:
+        """Compute a cloned voice, after live speech unless it is urgent.
+
+        Args:
+            reference: [n] speech.
+
+        Raises:
+            EngineError: also when the engine cannot clone.
+        """
+        if self.cloning is None:
+            raise EngineError(
+                f"the engine {self.engine.name} cannot clone voices",
+                code=ErrorCode.CLONING_UNSUPPORTED,
+            )
+        job = _Conditioning(self.cloning, reference, sample_rate)
+        priority = Priority.URGENT if urgent else Priority.BULK
+        try:
+            async with asyncio.timeout(limit_s):
+                made = await self.scheduler.submit(job, priority=priority)
+        except TimeoutError:
+            sentence = f"the voice was not computed within {limit_s:g} s"
+            raise EngineError(sentence, code=ErrorCode.OVERLOADED) from None
+        except Exception as error:
+            raise self._told(error, "the engine failed on this reference audio") from error
+        tensors: Tensors = made.value
+        return tensors
+
+    def _told(self, error: Exception, otherwise: str) -> EngineError:
+        """What callers hear of a failure."""
+        if isinstance(error, EngineLost):
+            self._lost = f"{self.engine.name}: {error.message}; restart the service"
+        if isinstance(error, EngineError):
+            return error
+        if isinstance(error, QueueFull):
+            return EngineError(str(error), code=ErrorCode.OVERLOADED)
+        if isinstance(error, SchedulerClosed):
+            return EngineError(str(error), code=ErrorCode.SHUTTING_DOWN)
+        log.error("an engine failed", engine=self.engine.name, exc_info=error)
+        return EngineError(otherwise)
+
     async def next_piece(self, stream: SpeechStream, deadline: float) -> AudioPiece | None:
         """Make the next piece; `deadline` is when its listener runs out of audio.
 
@@ -157,22 +230,14 @@ class Speaker:
                 made = await self.scheduler.submit(
                     stream, priority=Priority.URGENT, deadline=deadline
                 )
-        except EngineError as error:
-            if isinstance(error, EngineLost):
-                self._lost = f"{self.engine.name}: {error.message}; restart the service"
-            raise
-        except QueueFull as error:
-            raise EngineError(str(error), code=ErrorCode.OVERLOADED) from None
-        except SchedulerClosed as error:
-            raise EngineError(str(error), code=ErrorCode.SHUTTING_DOWN) from None
         except TimeoutError:
             self.abandon(stream)
             raise EngineError(f"no audio within {self._timeout_s:g} s") from None
         except Exception as error:
-            log.error("synthesis failed", engine=self.engine.name, exc_info=error)
-            raise EngineError("the engine failed on this text") from error
+            raise self._told(error, "the engine failed on this text") from error
         self._note(stream, made)
-        return made.value
+        piece: AudioPiece | None = made.value
+        return piece
 
     def abandon(self, stream: SpeechStream) -> None:
         """Cancel a stream and let the engine free what it holds, before any other work."""
@@ -198,8 +263,10 @@ class Speaker:
         self, stream: SpeechStream, piece: AudioPiece, run_s: float, *, first: bool
     ) -> float:
         """Note what a piece took; gives how long it sounds, seconds."""
-        rates = {voice.id: voice.sample_rate for voice in self.engine.voices()}
-        audio_s = len(piece.samples) / rates[stream.request.voice]
+        voices = self.engine.voices()
+        rates = {voice.id: voice.sample_rate for voice in voices}
+        # A cloned voice has the rate of its engine.
+        audio_s = len(piece.samples) / rates.get(stream.request.voice, voices[0].sample_rate)
         self.load.cost.learn(first=first, run_s=run_s, audio_s=audio_s)
         return audio_s
 
@@ -209,5 +276,5 @@ def _log_failure(closing: asyncio.Future[Completed[AudioPiece | None]]) -> None:
         log.warning("closing a cancelled stream failed", error=repr(error))
 
 
-def _step(batch: list[SpeechStream]) -> list[AudioPiece | None | Exception]:
-    return [stream.step() for stream in batch]
+def _step(batch: list[_Job]) -> list[Any]:
+    return [job.step() for job in batch]

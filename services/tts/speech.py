@@ -209,6 +209,14 @@ class SpeechDesk:
         """Whether no engine would be needed."""
         return self._cache is not None and phrase_key(request, voice) in self._cache
 
+    def forget(self, voice_id: str) -> None:
+        """A cloned voice is gone: nothing of it is kept, nobody joins what is being spoken."""
+        beginning = f"{voice_id}-"
+        for key in [key for key in self._flights if key.startswith(beginning)]:
+            del self._flights[key]
+        if self._cache is not None:
+            self._cache.forget(beginning)
+
     async def open(
         self,
         speaker: Speaker,

@@ -73,6 +73,8 @@ class Voice:
     """URL or path of a recording to try it by."""
     version: str = ""
     """Changes with whatever makes the voice sound different: model, settings."""
+    cloned: bool = False
+    """Made from reference audio; it is spoken with a `Conditioning`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import replace
 
 from services.shared.protocol.base import ErrorCode
 from services.tts.engines.base import Capabilities, EngineError, SynthesisRequest, Voice
@@ -28,6 +29,8 @@ def check_request(
     """
     known = {voice.id: voice for voice in voices}
     voice = known.get(request.voice)
+    if request.conditioning is not None:
+        voice = _cloned(request, next(iter(known.values())), capabilities)
     if voice is None:
         raise EngineError(
             f"voice {request.voice!r} is unknown; known are {', '.join(sorted(known))}",
@@ -50,6 +53,18 @@ def check_request(
             code=ErrorCode.INVALID_MESSAGE,
         )
     return voice
+
+
+def _cloned(request: SynthesisRequest, first: Voice, capabilities: Capabilities) -> Voice:
+    """A cloned voice: all that is known of it came with the request."""
+    language = request.language or first.language
+    if not any(same_language(language, spoken) for spoken in capabilities.languages):
+        raise EngineError(
+            f"the engine {first.engine} does not speak {language}; it speaks "
+            f"{', '.join(capabilities.languages)}",
+            code=ErrorCode.UNSUPPORTED_LANGUAGE,
+        )
+    return replace(first, id=request.voice, language=language, cloned=True)
 
 
 def same_language(wanted: str, spoken: str) -> bool:
