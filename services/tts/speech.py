@@ -122,7 +122,11 @@ class Flight:
     async def piece(self, number: int, deadline: float) -> AudioPiece | None:
         while number >= len(self._pieces):
             if self._error is not None:
-                raise EngineError(self._error.message, code=self._error.code)
+                raise EngineError(
+                    self._error.message,
+                    code=self._error.code,
+                    retry_after_s=self._error.retry_after_s,
+                )
             if self._ended:
                 return None
             if self._making is None:
