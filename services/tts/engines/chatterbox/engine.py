@@ -140,6 +140,7 @@ class ChatterboxEngine:
         )
 
     def load(self) -> None:
+        self.close()
         models = self._load_models()
         from services.tts.engines.chatterbox.speech import BLOCK
         from services.tts.engines.chatterbox.streaming import Speech, limit_threads
