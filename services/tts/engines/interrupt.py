@@ -86,3 +86,14 @@ def run_onnx(session: Any, outputs: list[str], feeds: dict[str, Any]) -> list[An
 
     with interruptible(end):
         return list(session.run(outputs, feeds, options))
+
+
+def check_interrupt() -> None:
+    """For a computation that nothing can end from outside: called between its steps.
+
+    Raises:
+        RuntimeError: interrupted.
+    """
+    interrupt = _CURRENT.get()
+    if interrupt is not None and interrupt.raised:
+        raise RuntimeError("interrupted")
