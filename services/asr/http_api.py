@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import ClientDisconnect
 
-from services.asr.config import UploadConfig
 from services.asr.languages import known_language
 from services.asr.service import AsrService
 from services.asr.transcript import Transcript
@@ -22,9 +19,9 @@ from services.shared.protocol.codec import describe, encode
 from services.shared.runtime.edge import require_key
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.scheduler import QueueFull, SchedulerClosed
+from services.shared.runtime.uploads import client_gone, received_form
 
 _GONE_CHECK_S = 0.5
-_MAX_FIELD_BYTES = 64 * 1024
 
 
 class TranscribeForm(Message):
@@ -49,6 +46,7 @@ def transcribe_routes(service: AsrService) -> APIRouter:
     router = APIRouter(dependencies=[Depends(require_key)])
     upload = service.config.upload
     places = asyncio.Semaphore(upload.max_concurrent)
+    fields = len(TranscribeForm.model_fields)
 
     # The body is read here and not by the framework, which would take in all of it before key,
     # room and place are checked.
@@ -65,33 +63,13 @@ def transcribe_routes(service: AsrService) -> APIRouter:
                     ErrorCode.OVERLOADED,
                     f"{upload.max_concurrent} files are being transcribed; try again shortly",
                 )
-            async with places, _received(request, upload) as form:
+            async with places, received_form(request, fields, upload.receive_s) as form:
                 file, wishes = _read_form(form, service.engine_languages())
                 work = asyncio.ensure_future(_transcribe_upload(service, file, wishes))
                 transcript = await _unless_gone(request, work)
         return Response(encode(transcript), media_type="application/json")
 
     return router
-
-
-@contextlib.asynccontextmanager
-async def _received(request: Request, upload: UploadConfig) -> AsyncIterator[FormData]:
-    """The whole form, its file on disk when it is large; freed at the end."""
-    fields = len(TranscribeForm.model_fields)
-    try:
-        async with asyncio.timeout(upload.receive_s):
-            form = await request.form(
-                max_files=1, max_fields=2 * fields, max_part_size=_MAX_FIELD_BYTES
-            )
-    except TimeoutError:
-        sentence = f"the file did not arrive within {upload.receive_s:g} s"
-        raise ProtocolError(ErrorCode.IDLE_TIMEOUT, sentence) from None
-    except ClientDisconnect:
-        raise _gone() from None
-    try:
-        yield form
-    finally:
-        await form.close()
 
 
 def _read_form(form: FormData, languages: tuple[str, ...]) -> tuple[UploadFile, Wishes]:
@@ -143,16 +121,12 @@ async def _unless_gone(request: Request, work: "asyncio.Future[Transcript]") -> 
             if done:
                 return work.result()
             if await request.is_disconnected():
-                raise _gone()
+                raise client_gone()
     finally:
         if not work.done():
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
-
-
-def _gone() -> ProtocolError:
-    return ProtocolError(ErrorCode.IDLE_TIMEOUT, "the client has gone")
 
 
 def _request_body() -> dict[str, Any]:

@@ -42,6 +42,12 @@ class KeyRing:
         if not self.accepts(key):
             raise ProtocolError(ErrorCode.UNAUTHORIZED, "the API key is not accepted")
 
+    def owner(self, connection: HTTPConnection) -> str:
+        """Whose things are these? A digest that stands for the key, and cannot be used as one;
+        `public` where no key is asked for."""
+        holder = holder_of(connection) if self else None
+        return hashlib.sha256(b"owner:" + holder).hexdigest()[:32] if holder else "public"
+
 
 def holder_of(connection: HTTPConnection) -> bytes | None:
     """Who is it? A digest of the key that was offered; None without one."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
@@ -138,9 +139,13 @@ class BodyLimit:
     client that still sends loses the answer (nginx calls the cure a lingering close).
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.larger = larger or {}
+        """Path → bytes, where more is permitted."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -148,11 +153,12 @@ class BodyLimit:
             return
         headers = dict(scope["headers"])
         declared = headers.get(b"content-length", b"0")
-        body = _Body(receive, send, self.max_bytes)
+        max_bytes = self.larger.get(scope["path"], self.max_bytes)
+        body = _Body(receive, send, max_bytes)
         body.complete = declared == b"0" and b"transfer-encoding" not in headers
         app: ASGIApp = self.app
-        if declared.isdigit() and int(declared) > self.max_bytes:
-            app = error_response(too_large(self.max_bytes))
+        if declared.isdigit() and int(declared) > max_bytes:
+            app = error_response(too_large(max_bytes))
         await app(scope, body.receive, body.answer)
 
 
@@ -203,11 +209,23 @@ def too_large(max_bytes: int) -> ProtocolError:
     )
 
 
-def build_app(lifecycle: Lifecycle, *, title: str, description: str, max_body: int) -> FastAPI:
-    """A FastAPI application with everything that both services share."""
+def build_app(
+    lifecycle: Lifecycle,
+    *,
+    title: str,
+    description: str,
+    max_body: int,
+    larger_bodies: Mapping[str, int] | None = None,
+) -> FastAPI:
+    """A FastAPI application with everything that both services share.
+
+    Args:
+        max_body: bytes of a request.
+        larger_bodies: path → bytes, for routes that take files.
+    """
     app = FastAPI(title=title, description=description, version="1")
     app.state.lifecycle = lifecycle
-    app.add_middleware(BodyLimit, max_bytes=max_body)
+    app.add_middleware(BodyLimit, max_bytes=max_body, larger=larger_bodies)
     app.include_router(health_routes())
     install_error_handlers(app)
     return app
