@@ -17,8 +17,8 @@ from services.tts.engines.fastpitch.export import export_voice
 
 
 def main(
-    model: Annotated[str, typer.Option(help="A .nemo file, or owner/name@revision of the hub.")],
-    vocoder: Annotated[str, typer.Option(help="A folder of BigVGAN, or owner/name@revision.")],
+    model: Annotated[str, typer.Option(help="A .nemo file, or owner/name@commit of the hub.")],
+    vocoder: Annotated[str, typer.Option(help="A folder of BigVGAN, or owner/name@commit.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     language: Annotated[str, typer.Option(help="What the model speaks, e.g. en-US, vi-VN.")],
 ) -> None:

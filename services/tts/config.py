@@ -151,6 +151,66 @@ class ChatterboxEngineConfig(EngineConfig):
     voices: tuple[ChatterboxVoiceConfig, ...] = (CHATTERBOX_VOICE,)
 
 
+class FastPitchVoiceConfig(StrictConfig):
+    """One voice of FastPitch: an acoustic model, a vocoder that fits to it, a speaker."""
+
+    id: VoiceId
+    name: str
+    model: str
+    """Path of NeMo's `….nemo`, or `owner/name@commit` of the Hugging Face hub."""
+    vocoder: str
+    """Folder with BigVGAN's `config.json` and `bigvgan_generator.pt`, or `owner/name@commit`. It
+    must have been trained on the model's mel settings."""
+    language: str
+    licence: str
+    sample: str | None = None
+    speaker: int = Field(default=0, ge=0)
+    """Number of the speaker in a model of several."""
+    gain_db: float = Field(default=0.0, ge=-24, le=24)
+
+
+class FastPitchEngineConfig(EngineConfig):
+    """NeMo's FastPitch with BigVGAN on torch: dependency group `nemo`."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """auto: CUDA where there is one."""
+    cuda_kernel: bool = False
+    """BigVGAN's fused activation; needs nvcc and ninja when the engine loads."""
+    threads: int = Field(default=2, ge=1, le=64)
+    """CPU threads of the whole engine."""
+    lanes: int = Field(default=1, ge=1, le=64)
+    """Syntheses at the same time."""
+    max_characters: int = Field(default=1000, ge=100, le=5000)
+    voices: tuple[FastPitchVoiceConfig, ...] = ()
+
+
+class ExportedVoiceConfig(StrictConfig):
+    """One voice of a folder that `scripts/export_onnx.py` made."""
+
+    id: VoiceId
+    name: str
+    model: Path
+    """The folder."""
+    language: str
+    licence: str
+    sample: str | None = None
+    speaker: int = Field(default=0, ge=0)
+    gain_db: float = Field(default=0.0, ge=-24, le=24)
+
+
+class FastPitchOnnxEngineConfig(EngineConfig):
+    """FastPitch with BigVGAN on onnxruntime, without torch."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """cuda: needs onnxruntime-gpu."""
+    threads: int = Field(default=2, ge=1, le=64)
+    """CPU threads of one synthesis."""
+    lanes: int = Field(default=1, ge=1, le=64)
+    """Syntheses at the same time."""
+    max_characters: int = Field(default=1000, ge=100, le=5000)
+    voices: tuple[ExportedVoiceConfig, ...] = ()
+
+
 class FakeEngineConfig(EngineConfig):
     """Tones instead of speech, for tests."""
 
@@ -167,6 +227,8 @@ class EnginesConfig(StrictConfig):
     piper: PiperEngineConfig = PiperEngineConfig()
     kokoro: KokoroEngineConfig = KokoroEngineConfig()
     chatterbox: ChatterboxEngineConfig = ChatterboxEngineConfig()
+    fastpitch: FastPitchEngineConfig = FastPitchEngineConfig()
+    fastpitch_onnx: FastPitchOnnxEngineConfig = FastPitchOnnxEngineConfig()
     fake: FakeEngineConfig = FakeEngineConfig()
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         EngineConfig,
         EnginesConfig,
         FakeEngineConfig,
+        FastPitchEngineConfig,
+        FastPitchOnnxEngineConfig,
         IsolationConfig,
         KokoroEngineConfig,
         MannerConfig,
@@ -170,11 +172,38 @@ def _chatterbox(config: "ChatterboxEngineConfig", store: ModelStore) -> TtsEngin
     )
 
 
+def _fastpitch(config: "FastPitchEngineConfig", store: ModelStore) -> TtsEngine:
+    from services.tts.engines.fastpitch.engine import FastPitchEngine, FastPitchSource
+
+    return FastPitchEngine(
+        [FastPitchSource(**dict(voice)) for voice in config.voices],
+        device=config.device,
+        cuda_kernel=config.cuda_kernel,
+        threads=config.threads,
+        lanes=config.lanes,
+        max_characters=config.max_characters,
+    )
+
+
+def _fastpitch_onnx(config: "FastPitchOnnxEngineConfig", store: ModelStore) -> TtsEngine:
+    from services.tts.engines.fastpitch.onnx_engine import ExportedSource, FastPitchOnnxEngine
+
+    return FastPitchOnnxEngine(
+        [ExportedSource(**dict(voice)) for voice in config.voices],
+        device=config.device,
+        threads=config.threads,
+        lanes=config.lanes,
+        max_characters=config.max_characters,
+    )
+
+
 _MAKERS: dict[str, Callable[[Any, ModelStore], TtsEngine]] = {
     "piper": _piper,
     "kokoro": _kokoro,
     "fake": _fake,
     "chatterbox": _chatterbox,
+    "fastpitch": _fastpitch,
+    "fastpitch_onnx": _fastpitch_onnx,
 }
 """By the names of `EnginesConfig`'s sections, each of which its maker gets."""
 

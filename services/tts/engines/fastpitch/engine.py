@@ -46,9 +46,9 @@ class FastPitchSource:
     id: str
     name: str
     model: str
-    """Path of a `.nemo` file, or `owner/name@revision` of the hub."""
+    """Path of a `.nemo` file, or `owner/name@commit` of the hub."""
     vocoder: str
-    """Folder with BigVGAN's `config.json` and `bigvgan_generator.pt`, or `owner/name@revision`."""
+    """Folder with BigVGAN's `config.json` and `bigvgan_generator.pt`, or `owner/name@commit`."""
     language: str
     licence: str
     sample: str | None = None

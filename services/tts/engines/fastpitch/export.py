@@ -34,8 +34,8 @@ def export_voice(model: str, vocoder: str, folder: Path, language: str) -> Manif
     """Write a folder that the `fastpitch_onnx` engine speaks with.
 
     Args:
-        model: a `.nemo` file or `owner/name@revision`.
-        vocoder: a folder of BigVGAN or `owner/name@revision`.
+        model: a `.nemo` file or `owner/name@commit`.
+        vocoder: a folder of BigVGAN or `owner/name@commit`.
         language: BCP 47 tag of the texts that the model was trained on.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where a model's files lie: a path, or a repository of the model hub at a pinned revision."""
+"""Where a model's files lie: a path, or a repository of the model hub at one commit."""
 
 import re
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from services.tts.engines.base import EngineUnavailable
 
-_HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
+_HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 
 
 def resolve(source: str, files: Sequence[str]) -> Path:
     """The path that `source` names; what comes from the hub is fetched once.
 
     Args:
-        source: a path, or `owner/name@revision` of the hub.
+        source: a path, or `owner/name@commit` of the hub; branches and tags may change.
         files: names or patterns of the files that are needed of a repository.
 
     Raises:
@@ -25,7 +25,7 @@ def resolve(source: str, files: Sequence[str]) -> Path:
     found = _HUB.fullmatch(source)
     if not found:
         raise EngineUnavailable(
-            f"{source} does not exist; a model of the hub is named owner/name@revision"
+            f"{source} does not exist; a model of the hub is named owner/name@commit"
         )
     try:
         from huggingface_hub import snapshot_download
