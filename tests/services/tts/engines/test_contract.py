@@ -48,6 +48,8 @@ KOKORO = (pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(600))
         pytest.param("piper isolated", marks=pytest.mark.models),
         pytest.param("kokoro", marks=KOKORO),
         pytest.param("chatterbox", marks=pytest.mark.chatterbox),
+        pytest.param("fastpitch", marks=pytest.mark.nemo),
+        "fastpitch_onnx",
     ],
 )
 def engine(request: pytest.FixtureRequest) -> Iterator[TtsEngine]:
@@ -65,8 +67,8 @@ def engine(request: pytest.FixtureRequest) -> Iterator[TtsEngine]:
         store: ModelStore = request.getfixturevalue("model_store")
         Downloader(store).download(["kokoro-82m-int8", "kokoro-voices"])
         [made] = create_engines(config, store)
-    elif name == "chatterbox":
-        made = request.getfixturevalue("chatterbox_engine")
+    elif name in ("chatterbox", "fastpitch", "fastpitch_onnx"):
+        made = request.getfixturevalue(f"{name}_engine")
     else:
         config = EnginesConfig(piper=PiperEngineConfig(isolated=isolated))
         [made] = create_engines(config, request.getfixturevalue("model_store"))
