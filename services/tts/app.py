@@ -14,9 +14,11 @@ from services.tts.config import TtsConfig
 from services.tts.http_api import speech_routes
 from services.tts.lexicon_api import lexicon_routes
 from services.tts.service import TtsService
+from services.tts.voices_api import voice_routes
 from services.tts.ws_api import stream_routes
 
 _JSON_OVERHEAD = 1 << 12
+_FORM_OVERHEAD = 1 << 18
 _BYTES_PER_CHARACTER = 12
 """The longest JSON escape of one character: a pair of surrogates."""
 
@@ -36,6 +38,7 @@ def create_app(config: TtsConfig, store: ModelStore | None = None) -> FastAPI:
         lifecycle,
         title="TTS",
         description="Streaming speech synthesis: speaks while the text still arrives.",
+        larger_bodies={"/v1/voices": _upload_bytes(config)},
         max_body=config.text.max_request_characters * _BYTES_PER_CHARACTER + _JSON_OVERHEAD,
     )
 
@@ -47,5 +50,13 @@ def create_app(config: TtsConfig, store: ModelStore | None = None) -> FastAPI:
     app.router.lifespan_context = lifespan
     app.include_router(stream_routes(service))
     app.include_router(speech_routes(service))
+    app.include_router(voice_routes(service))
     app.include_router(lexicon_routes(service))
     return app
+
+
+def _upload_bytes(config: TtsConfig) -> int:
+    """Of a reference recording with its form; little where none is taken."""
+    if config.voices.store is None:
+        return _FORM_OVERHEAD
+    return (config.voices.reference.max_file_mb << 20) + _FORM_OVERHEAD

@@ -1,9 +1,8 @@
-"""`POST /v1/synthesize`: text to audio, streamed while it is made; `GET /v1/voices`."""
+"""`POST /v1/synthesize`: text to audio, streamed while it is made; samples of voices."""
 
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from typing import Annotated
 
 import numpy as np
@@ -28,6 +27,7 @@ from services.tts.messages import CacheUse, LexiconEntries
 from services.tts.service import TtsService
 from services.tts.speech import Speech
 from services.tts.voices import sample_text
+from services.tts.voices_api import owner_of
 
 log = structlog.get_logger(__name__)
 
@@ -50,34 +50,13 @@ class SynthesizeRequest(Message):
     lexicon: LexiconEntries = Field(default_factory=dict)
 
 
-class VoiceInfo(Message):
-    id: str
-    name: str
-    language: str
-    sample_rate: int
-    engine: str
-    licence: str
-    sample: str | None = None
-    default: bool
-
-
-class VoiceList(Message):
-    voices: tuple[VoiceInfo, ...]
-
-
 def speech_routes(service: TtsService) -> APIRouter:
     router = APIRouter(dependencies=[Depends(require_key)])
 
-    @router.get("/v1/voices", response_model=VoiceList, response_model_exclude_none=True)
-    async def voices() -> VoiceList:
-        catalogue = service.voices
-        return VoiceList(
-            voices=tuple(_info(voice, catalogue.default) for voice in catalogue.voices)
-        )
-
     @router.get("/v1/voices/{voice}/sample", response_class=StreamingResponse)
     async def sample(voice: str, request: Request, format: FileFormat = FileFormat.WAV) -> Response:
-        text = sample_text(service.voices.choose(voice).language)
+        chosen = await choose(voice, None, request)
+        text = sample_text(chosen.language)
         return await speak(SynthesizeRequest(text=text, voice=voice, format=format), request)
 
     @router.post("/v1/synthesize", response_class=StreamingResponse)
@@ -88,11 +67,20 @@ def speech_routes(service: TtsService) -> APIRouter:
     async def speak(wanted: SynthesizeRequest, request: Request) -> Response:
         with contextlib.ExitStack() as stack:
             stack.enter_context(lifecycle_of(request.app).admit())
+            voice = await choose(wanted.voice, wanted.language, request)
             # Cutting 20,000 characters into segments takes 40 ms.
-            reading = await service.convert(Reading, service, wanted)
+            reading = await service.convert(Reading, service, wanted, voice)
             stack.callback(reading.close)
             first = await reading.first_bytes()
             return _ReadingResponse(reading, first, stack.pop_all())
+
+    async def choose(voice: str | None, language: str | None, request: Request) -> Voice:
+        owner = owner_of(request)
+        try:
+            await service.prepare(voice, owner)
+        except EngineError as error:
+            raise ProtocolError(error.code, error.message) from None
+        return service.voices_for(owner).choose(voice, language)
 
     return router
 
@@ -101,12 +89,12 @@ class Reading:
     """One request's audio: segments are spoken one after the other, encoded as they come.
 
     Raises:
-        ProtocolError: unknown voice, or none for this language.
+        ProtocolError: the lexicon does not fit the voice.
     """
 
-    def __init__(self, service: TtsService, wanted: SynthesizeRequest) -> None:
+    def __init__(self, service: TtsService, wanted: SynthesizeRequest, voice: Voice) -> None:
         self._service = service
-        self._voice = service.voices.choose(wanted.voice, wanted.language)
+        self._voice = voice
         self._cache = wanted.cache
         reader = service.reader(self._voice, normalise=wanted.normalise, lexicon=wanted.lexicon)
         self._requests = service.plan(
@@ -124,8 +112,8 @@ class Reading:
         Raises:
             ProtocolError: also `overloaded`, at once, when it would take too long.
         """
-        self._service.check_requests(self._requests, self._cache)
         try:
+            self._service.check_requests(self._requests, self._cache)
             return await anext(self._data, b"")
         except EngineError as error:
             raise ProtocolError(
@@ -205,9 +193,3 @@ def _check_length(text: str, limit: int) -> None:
             ErrorCode.TEXT_TOO_LONG,
             f'field "text" has {len(text)} characters; the limit is {limit}',
         )
-
-
-def _info(voice: Voice, default: Voice) -> VoiceInfo:
-    told = {name: value for name, value in asdict(voice).items() if name in VoiceInfo.model_fields}
-    told["sample"] = voice.sample or f"/v1/voices/{voice.id}/sample"
-    return VoiceInfo(**told, default=voice.id == default.id)

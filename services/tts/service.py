@@ -1,9 +1,11 @@
 """The TTS service's parts put together: the engines, the schedulers that own them, the voices."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -14,6 +16,10 @@ from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.runtime.config import ConfigError
 from services.tts.admission import Admission
 from services.tts.cache import PhraseCache
+from services.tts.cloning.cloning import Cloning
+from services.tts.cloning.records import is_cloned_id
+from services.tts.cloning.shelf import gone_error
+from services.tts.cloning.store import VoiceGone
 from services.tts.config import TtsConfig
 from services.tts.engines.base import EngineError, SynthesisRequest, Voice
 from services.tts.engines.registry import Isolation, create_engines
@@ -56,6 +62,8 @@ class TtsService:
         self._cache = self._new_cache()
         self._desk = SpeechDesk(self._cache, self.metrics)
         self._voices: VoiceCatalogue | None = None
+        self._by_engine = {speaker.engine.name: speaker for speaker in self.speakers}
+        self._cloning = Cloning.create(config.voices, store, self._by_engine, self._desk.forget)
         self._converters = ThreadPoolExecutor(_CONVERTERS, thread_name_prefix="audio")
 
     def _isolation(self) -> Isolation:
@@ -78,16 +86,56 @@ class TtsService:
             raise ProtocolError(ErrorCode.OVERLOADED, "the service is still loading its models")
         return self._voices
 
+    @property
+    def cloning(self) -> Cloning:
+        """Raises ProtocolError `cloning_unsupported`."""
+        if self._cloning is None:
+            raise ProtocolError(
+                ErrorCode.CLONING_UNSUPPORTED,
+                "this service has no voice store, so it can neither clone voices nor have any; "
+                "the operator can set voices.store",
+            )
+        return self._cloning
+
+    def voices_for(self, owner: str) -> VoiceCatalogue:
+        """The voices that somebody may use: everybody's and their own."""
+        cloning = self._cloning
+        if cloning is None:
+            return self.voices
+        return self.voices.with_own(lambda: cloning.shelf.of_owner(owner))
+
+    def voice_of(self, voice_id: str) -> Voice:
+        """The voice that a request names; whose it is was checked when it was chosen.
+
+        Raises:
+            EngineError: `unknown_voice`: it was deleted since.
+        """
+        if self._cloning is not None and is_cloned_id(voice_id):
+            voice = self._cloning.shelf.voice(voice_id)
+            if voice is None:
+                raise gone_error(voice_id)
+            return voice
+        return self.voices.choose(voice_id)
+
+    async def prepare(self, voice_id: str | None, owner: str) -> None:
+        """Before a voice is chosen: have it at hand, if it is a cloned one that is there.
+
+        Raises:
+            EngineError: it could not be brought in time.
+        """
+        if self._cloning is not None and voice_id is not None and is_cloned_id(voice_id):
+            with contextlib.suppress(VoiceGone):  # choosing it says so
+                await self._cloning.shelf.prepare(voice_id, owner)
+
     def speaker_of(self, voice_id: str) -> Speaker:
-        """The engine that has this voice."""
-        voice = self.voices.choose(voice_id)
-        return next(each for each in self.speakers if each.engine.name == voice.engine)
+        """The engine that has this voice. Raises as `voice_of`."""
+        return self._by_engine[self.voice_of(voice_id).engine]
 
     def session_options(self) -> SessionOptions:
         return self.config.session_options(*(each.engine.capabilities for each in self.speakers))
 
     def takes_phonemes(self, voice: Voice) -> bool:
-        return self.speaker_of(voice.id).engine.capabilities.phonemes
+        return self._by_engine[voice.engine].engine.capabilities.phonemes
 
     def reader(
         self, voice: Voice, *, normalise: bool = True, lexicon: Mapping[str, str] | None = None
@@ -142,9 +190,16 @@ class TtsService:
     async def speak(
         self, request: SynthesisRequest, use: CacheUse = CacheUse.DEFAULT, *, lasting: bool = False
     ) -> Speech:
-        """Begin to speak one segment; to be closed by the caller, however it ends."""
-        voice = self.voices.choose(request.voice)
-        speaker = self.speaker_of(request.voice)
+        """Begin to speak one segment; to be closed by the caller, however it ends.
+
+        Raises:
+            EngineError: the voice is gone, or cannot be loaded in time.
+        """
+        voice = self.voice_of(request.voice)
+        if voice.cloned:
+            conditioning = await self.cloning.shelf.conditioning(voice.id)
+            request = replace(request, language=voice.language, conditioning=conditioning)
+        speaker = self._by_engine[voice.engine]
         return await self._desk.open(speaker, voice, request, use, lasting=lasting)
 
     # Who may speak.
@@ -153,12 +208,12 @@ class TtsService:
         """Is there room for one more? Raises ProtocolError `overloaded`."""
         self._admission.check([each.load for each in self.speakers], time.monotonic())
 
-    def check_context(self, session_id: str, voice_id: str | None) -> None:
+    def check_context(self, session_id: str, voice: Voice) -> None:
         """May a silent session begin to speak? Raises ProtocolError `overloaded`.
 
         It is counted as about to, for a moment or until `forget`.
         """
-        load = self.speaker_of(self.voices.choose(voice_id).id).load
+        load = self._by_engine[voice.engine].load
         self._admission.check_context(load, session_id, time.monotonic())
 
     def forget(self, session_id: str) -> None:
@@ -167,12 +222,16 @@ class TtsService:
             speaker.load.forget(session_id)
 
     def check_requests(self, requests: list[SynthesisRequest], use: CacheUse) -> None:
-        """Is there room for these, unless they are in the cache? Raises `overloaded`."""
+        """Is there room for these, unless they are in the cache?
+
+        Raises:
+            ProtocolError: `overloaded`.
+            EngineError: as `voice_of`.
+        """
         needed = [
             each
             for each in requests
-            if use is not CacheUse.DEFAULT
-            or not self._desk.holds(each, self.voices.choose(each.voice))
+            if use is not CacheUse.DEFAULT or not self._desk.holds(each, self.voice_of(each.voice))
         ]
         if needed:
             load = self.speaker_of(needed[0].voice).load
@@ -197,6 +256,12 @@ class TtsService:
                 await self._cache.open()
             except OSError as error:
                 raise ConfigError(f"cache.folder cannot be used: {error}") from error
+        if self._cloning is not None:
+            try:
+                await self._cloning.open()
+            except EngineError as error:
+                raise ConfigError(f"voices.store cannot be used: {error.message}") from error
+        if self._cache is not None:
             await self._prewarm()
 
     async def _prewarm(self) -> None:
@@ -244,6 +309,8 @@ class TtsService:
             speaker.warm_up()
 
     async def unload(self) -> None:
+        if self._cloning is not None:
+            await self._cloning.close()
         for speaker in self.speakers:
             if await speaker.scheduler.close():
                 await asyncio.to_thread(speaker.engine.close)

@@ -1,6 +1,7 @@
 """Which voices there are, which one a client gets, and what it hears when there is none."""
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.tts.engines.base import Voice
@@ -17,6 +18,10 @@ _SAMPLES = {
     "pt": "Olá, esta é a minha voz. Como posso ajudar hoje?",
     "vi": "Xin chào, đây là giọng nói của tôi. Hôm nay tôi có thể giúp gì cho bạn?",
 }
+
+
+_TOLD = 60
+"""Most voices that an error message lists."""
 
 
 def sample_text(language: str) -> str:
@@ -49,17 +54,29 @@ class VoiceCatalogue:
         language_defaults: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
-        self.voices = tuple(voices)
-        self._by_id = {voice.id: voice for voice in self.voices}
-        if not self.voices or len(self._by_id) != len(self.voices):
+        self._built_in = tuple(voices)
+        self._by_id = {voice.id: voice for voice in self._built_in}
+        if not self._built_in or len(self._by_id) != len(self._built_in):
             raise ValueError("a catalogue needs at least one voice, and each id once")
+        self._own: Callable[[], Mapping[str, Voice]] = dict
         self._language_defaults = dict(language_defaults or {})
         self._aliases = dict(aliases or {})
-        default = default or self.voices[0].id
+        default = default or self._built_in[0].id
         for name in (default, *self._language_defaults.values(), *self._aliases.values()):
             if name not in self._by_id:
                 raise ValueError(f"voice {name!r} is configured but not there; {self._choice()}")
         self.default = self._by_id[default]
+
+    def with_own(self, own: Callable[[], Mapping[str, Voice]]) -> "VoiceCatalogue":
+        """The catalogue of somebody who has voices of their own, by id, which may come and go."""
+        theirs = copy.copy(self)
+        theirs._own = own
+        return theirs
+
+    @property
+    def voices(self) -> tuple[Voice, ...]:
+        """All, those of one's own last."""
+        return (*self._built_in, *self._own().values())
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -78,7 +95,7 @@ class VoiceCatalogue:
         """
         if voice_id is None:
             return self.default if language is None else self._for_language(language)
-        voice = self._by_id.get(self._aliases.get(voice_id, voice_id))
+        voice = self._by_id.get(self._aliases.get(voice_id, voice_id)) or self._own().get(voice_id)
         if voice is None:
             raise ProtocolError(
                 ErrorCode.UNKNOWN_VOICE, f"voice {voice_id!r:.80} is unknown; {self._choice()}"
@@ -96,7 +113,7 @@ class VoiceCatalogue:
             for tag, voice_id in self._language_defaults.items()
             if same_language(language, tag)
         ]
-        for voice in (*preferred, self.default, *self.voices):
+        for voice in (*preferred, self.default, *self._built_in):
             if same_language(language, voice.language):
                 return voice
         raise ProtocolError(
@@ -105,4 +122,6 @@ class VoiceCatalogue:
         )
 
     def _choice(self) -> str:
-        return f"there are {', '.join(self.ids)}"
+        ids = self.ids
+        more = f" and {len(ids) - _TOLD} more" if len(ids) > _TOLD else ""
+        return f"there are {', '.join(ids[:_TOLD])}{more}"

@@ -47,7 +47,8 @@ def stream_routes(service: TtsService) -> APIRouter:
             return
         async with admitted(websocket, lifecycle) as connection:
             if connection is not None:
-                conversation = Conversation(connection, service, lifecycle)
+                owner = lifecycle.keys.owner(websocket)
+                conversation = Conversation(connection, service, lifecycle, owner)
                 await converse(connection, lifecycle, conversation.run)
 
     return router
@@ -74,12 +75,16 @@ class Conversation:
     piles up.
     """
 
-    def __init__(self, connection: Connection, service: TtsService, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, connection: Connection, service: TtsService, lifecycle: Lifecycle, owner: str
+    ) -> None:
         self._connection = connection
         self._service = service
         self._lifecycle = lifecycle
+        self._owner = owner
+        self._voices = service.voices_for(owner)
         self._session = Session(
-            connection.session_id, service.voices, service.session_options(), service.reader_of
+            connection.session_id, self._voices, service.session_options(), service.reader_of
         )
         self._codec = client_codec()
         self._todo: asyncio.Queue[Sequence[Command]] = asyncio.Queue()
@@ -110,7 +115,7 @@ class Conversation:
                 busy=lambda: self._session.busy or self._listener.playing
             )
             try:
-                self._obey(item)
+                await self._obey(item)
             except ProtocolError as error:
                 if error.fatal:
                     raise
@@ -119,24 +124,29 @@ class Conversation:
             # Messages wait in the socket while earlier ones are still being carried out.
             await self._todo.join()
 
-    def _obey(self, item: str | bytes) -> None:
+    async def _obey(self, item: str | bytes) -> None:
         if isinstance(item, bytes):
             raise ProtocolError(
                 ErrorCode.UNEXPECTED_MESSAGE, "binary messages are not expected; send JSON text"
             )
         message = self._codec.decode(item)
-        if isinstance(message, Start) and (refusal := self._refusal(message)) is not None:
+        if isinstance(message, Start) and (refusal := await self._refusal(message)) is not None:
             self._lifecycle.metrics.errors.labels(refusal.code.value).inc()
             self._follow(self._session.refuse(message, refusal))
         else:
             self._follow(self._session.receive(message, time.monotonic()))
 
-    def _refusal(self, start: Start) -> ProtocolError | None:
+    async def _refusal(self, start: Start) -> ProtocolError | None:
         """Why a context cannot be spoken now; one that is heard already goes on."""
+        try:
+            await self._service.prepare(start.voice, self._owner)
+        except EngineError as error:
+            return ProtocolError(error.code, error.message)
         if self._session.busy or self._listener.playing:
             return None
         try:
-            self._service.check_context(self._connection.session_id, start.voice)
+            voice = self._voices.choose(start.voice, start.language)
+            self._service.check_context(self._connection.session_id, voice)
         except ProtocolError as error:
             return error if error.code is ErrorCode.OVERLOADED else None
         return None

@@ -121,6 +121,13 @@ class VoiceStore:
         whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         self._blobs.put(_conditioning(voice, version), save(whole))
 
+    def add_conditioning(self, voice: ClonedVoice, version: str, tensors: Tensors) -> None:
+        """Keep what was computed anew. Raises VoiceGone: the voice was deleted meanwhile."""
+        self.put_conditioning(voice, version, tensors)
+        if not self.exists(voice.id):
+            self._blobs.delete(_conditioning(voice, version))
+            raise VoiceGone(voice.id)
+
     def sweep(self) -> None:
         """Finish deletions and remove what was created by halves; for the start of a service."""
         files = [(blob, *_parts(blob.name)) for blob in self._blobs.list("voices")]

@@ -140,6 +140,7 @@ async def test_voices_are_listed_with_the_default_and_their_licence(
         "licence": "MIT",
         "sample": "/v1/voices/fake-vi/sample",
         "default": False,
+        "cloned": False,
     }
 
 

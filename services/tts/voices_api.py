@@ -1,0 +1,217 @@
+"""`/v1/voices`: make cloned voices, look at them, rename and delete them."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import HTTPConnection
+
+from services.shared.protocol.base import ErrorCode, Message, ProtocolError
+from services.shared.protocol.codec import describe
+from services.shared.runtime.edge import require_key
+from services.shared.runtime.lifecycle import lifecycle_of
+from services.shared.runtime.uploads import received_form
+from services.tts.cloning.maker import Wish
+from services.tts.cloning.records import ClonedVoice
+from services.tts.cloning.store import VoiceGone
+from services.tts.engines.base import EngineError, Voice
+from services.tts.service import TtsService
+
+VoiceName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*\S.*$")]
+
+
+class VoiceInfo(Message):
+    """A voice in the list."""
+
+    id: str
+    name: str
+    language: str
+    sample_rate: int
+    engine: str
+    licence: str
+    sample: str | None = None
+    default: bool
+    cloned: bool
+
+
+class VoiceList(Message):
+    voices: tuple[VoiceInfo, ...]
+
+
+class ConsentInfo(Message):
+    """What was stated when the voice was made."""
+
+    statement: str
+    at: datetime
+    key_id: str
+    reference_sha256: str
+
+
+class VoiceDetail(VoiceInfo):
+    """One voice; what follows is there for cloned ones."""
+
+    created_at: datetime | None = None
+    speech_s: float | None = None
+    snr_db: float | None = None
+    consent: ConsentInfo | None = None
+
+
+class VoiceForm(Message):
+    """The text fields of the form."""
+
+    name: VoiceName
+    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+    consent: Annotated[str, Field(min_length=10, max_length=2000)]
+    """Who consented, and how."""
+    engine: Annotated[str, Field(max_length=100)] | None = None
+
+    def wish(self) -> Wish:
+        return Wish(self.name.strip(), self.language, self.consent.strip(), self.engine)
+
+
+class VoiceChange(Message):
+    name: VoiceName
+
+
+def voice_routes(service: TtsService) -> APIRouter:
+    router = APIRouter(prefix="/v1/voices", dependencies=[Depends(require_key)])
+    wanted = service.config.voices.reference
+    places = asyncio.Semaphore(wanted.max_concurrent)
+    fields = len(VoiceForm.model_fields)
+
+    @router.get("", response_model=VoiceList, response_model_exclude_none=True)
+    async def all_voices(request: Request) -> VoiceList:
+        catalogue = service.voices_for(owner_of(request))
+        return VoiceList(
+            voices=tuple(
+                VoiceInfo(**_fields(voice, catalogue.default)) for voice in catalogue.voices
+            )
+        )
+
+    # The body is read here and not by the framework, which would take in all of it before key,
+    # room and place are checked.
+    @router.post(
+        "",
+        response_model=VoiceDetail,
+        response_model_exclude_none=True,
+        status_code=201,
+        openapi_extra={"requestBody": _request_body()},
+    )
+    async def create(request: Request, response: Response) -> VoiceDetail:
+        with lifecycle_of(request.app).admit(), _told():
+            maker = service.cloning.maker
+            if places.locked():
+                sentence = f"{wanted.max_concurrent} voices are being made; try again shortly"
+                raise ProtocolError(ErrorCode.OVERLOADED, sentence)
+            async with places, received_form(request, fields, wanted.receive_s) as form:
+                file, wish = _read_form(form)
+                record = await maker.make(file.file, wish, owner_of(request))
+        response.headers["Location"] = f"/v1/voices/{record.id}"
+        return _detail(service, record.id, record)
+
+    @router.get("/{voice}", response_model=VoiceDetail, response_model_exclude_none=True)
+    async def one(voice: str, request: Request) -> VoiceDetail:
+        if voice in service.voices.ids:
+            return _detail(service, voice, None)
+        with _told():
+            record = await service.cloning.shelf.find(voice, owner_of(request))
+        return _detail(service, voice, record)
+
+    @router.patch("/{voice}", response_model=VoiceDetail, response_model_exclude_none=True)
+    async def rename(voice: str, change: VoiceChange, request: Request) -> VoiceDetail:
+        _check_cloned(service, voice)
+        with _told():
+            shelf = service.cloning.shelf
+            record = await shelf.rename(voice, owner_of(request), change.name.strip())
+        return _detail(service, voice, record)
+
+    @router.delete("/{voice}", status_code=204)
+    async def delete(voice: str, request: Request) -> Response:
+        _check_cloned(service, voice)
+        with _told():
+            await service.cloning.shelf.delete(voice, owner_of(request))
+        return Response(status_code=204)
+
+    return router
+
+
+def owner_of(connection: HTTPConnection) -> str:
+    """Whose voices a client sees."""
+    return lifecycle_of(connection.scope["app"]).keys.owner(connection)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What went wrong, as clients hear it. Of others' voices nobody hears that they exist."""
+    try:
+        yield
+    except VoiceGone as gone:
+        sentence = f"you have no cloned voice {gone.args[0]!r:.80}"
+        raise ProtocolError(ErrorCode.NOT_FOUND, sentence) from None
+    except EngineError as error:
+        raise ProtocolError(error.code, error.message) from None
+
+
+def _check_cloned(service: TtsService, voice_id: str) -> None:
+    if voice_id in service.voices.ids:
+        raise ProtocolError(
+            ErrorCode.INVALID_MESSAGE,
+            f"voice {voice_id} is built in: the operator's configuration names it",
+        )
+
+
+def _detail(service: TtsService, voice_id: str, record: ClonedVoice | None) -> VoiceDetail:
+    try:
+        fields = _fields(service.voice_of(voice_id), service.voices.default)
+    except EngineError:
+        # Deleted a moment ago, or of an engine that runs elsewhere.
+        raise ProtocolError(
+            ErrorCode.NOT_FOUND, f"voice {voice_id} does not exist, or not on this instance"
+        ) from None
+    if record is None:
+        return VoiceDetail(**fields)
+    return VoiceDetail(
+        **fields,
+        created_at=record.created_at,
+        speech_s=record.speech_s,
+        snr_db=record.snr_db,
+        consent=ConsentInfo(**record.consent.model_dump()),
+    )
+
+
+def _fields(voice: Voice, default: Voice) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(voice).items() if name in VoiceInfo.model_fields}
+    told["sample"] = voice.sample or f"/v1/voices/{voice.id}/sample"
+    return {**told, "default": voice.id == default.id}
+
+
+def _read_form(form: FormData) -> tuple[UploadFile, Wish]:
+    """Raises ProtocolError: naming the field that is missing, unknown or ill-typed."""
+    fields: dict[str, Any] = dict(form)
+    file = fields.pop("file", None)
+    if not isinstance(file, UploadFile):
+        raise ProtocolError(
+            ErrorCode.INVALID_MESSAGE, 'field "file" is required, as a part with a file name'
+        )
+    try:
+        return file, VoiceForm.model_validate(fields).wish()
+    except ValidationError as error:
+        known = ", ".join(["file", *VoiceForm.model_fields])
+        sentence = f"{describe(error)}; the form's fields are {known}"
+        raise ProtocolError(ErrorCode.INVALID_MESSAGE, sentence) from None
+
+
+def _request_body() -> dict[str, Any]:
+    """For the API's documentation."""
+    schema = VoiceForm.model_json_schema()
+    file = {"type": "string", "format": "binary", "description": "wav, flac, mp3, ogg, webm, m4a …"}
+    schema["properties"] = {"file": file, **schema["properties"]}
+    schema["required"] = ["file", *schema["required"]]
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
