@@ -24,8 +24,15 @@ class EngineConfig(StrictConfig):
     """What every engine has."""
 
     enabled: bool = False
-    isolated: bool = False
-    """In a process of its own, whose crash fails only the requests at hand (`isolation`)."""
+    isolated: bool | None = None
+    """In a process of its own, whose crash fails only the requests at hand (`isolation`).
+    None: where the engine may run on CUDA."""
+
+    @property
+    def in_own_process(self) -> bool:
+        if self.isolated is None:
+            return str(getattr(self, "device", "cpu")) != "cpu"
+        return self.isolated
 
 
 class PiperVoiceConfig(StrictConfig):

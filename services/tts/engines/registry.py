@@ -55,7 +55,8 @@ def create_engines(
         section: EngineConfig = getattr(config, name)
         if section.enabled:
             make = partial(_MAKERS[name], section, store)
-            engines.append(_isolate(name, section, make, isolation) if section.isolated else make())
+            isolated = section.in_own_process
+            engines.append(_isolate(name, section, make, isolation) if isolated else make())
     if not engines:
         names = ", ".join(_MAKERS)
         raise EngineUnavailable(f"no engine is enabled; set engines.<name>.enabled, of: {names}")

@@ -9,8 +9,12 @@ from services.shared.models.store import ModelStore
 from services.tts.config import (
     HEART,
     JOE,
+    ChatterboxEngineConfig,
+    EngineConfig,
     EnginesConfig,
     FakeEngineConfig,
+    FastPitchEngineConfig,
+    FastPitchOnnxEngineConfig,
     KokoroEngineConfig,
     PiperEngineConfig,
 )
@@ -63,3 +67,22 @@ def test_a_missing_kokoro_model_is_named(tmp_path: Path) -> None:
     config = EnginesConfig(piper=NO_PIPER, kokoro=KokoroEngineConfig(enabled=True))
     with pytest.raises(ModelError, match="kokoro"):
         create_engines(config, ModelStore(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("section", "isolated"),
+    [
+        (PiperEngineConfig(), False),
+        (PiperEngineConfig(isolated=True), True),
+        (ChatterboxEngineConfig(), True),
+        (ChatterboxEngineConfig(device="cpu"), False),
+        (ChatterboxEngineConfig(isolated=False), False),
+        (FastPitchEngineConfig(), True),
+        (FastPitchEngineConfig(device="cpu"), False),
+        (FastPitchOnnxEngineConfig(), False),
+    ],
+)
+def test_engines_that_may_run_on_cuda_get_a_process_of_their_own(
+    section: EngineConfig, isolated: bool
+) -> None:
+    assert section.in_own_process is isolated
