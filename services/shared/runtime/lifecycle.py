@@ -53,6 +53,8 @@ class Lifecycle:
         self.closing = asyncio.Event()
         """Set when sessions that outlived the drain must end now."""
         self.failed = asyncio.Event()
+        self.ready = asyncio.Event()
+        """The models are loaded and warm; stays set while draining."""
         self._sessions = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -138,6 +140,7 @@ async def running(lifecycle: Lifecycle, load: Loader, unload: Loader) -> AsyncIt
         else:
             if lifecycle.phase is Phase.STARTING:  # else it was told to stop meanwhile
                 lifecycle.phase = Phase.READY
+                lifecycle.ready.set()
                 log.info("ready")
 
     async with asyncio.TaskGroup() as group:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import gc
 import math
 import platform
 import signal
@@ -34,6 +35,9 @@ from services.shared.runtime.logs import configure_logs
 
 _M_ARENA_MAX = -8
 """glibc's malloc.h."""
+_GC_THRESHOLD = (5_000, 20, 50)
+"""New objects a young collection, young ones a middle one, middle ones a full one (Python's own
+are 700, 10, 10)."""
 
 log = structlog.get_logger(__name__)
 
@@ -133,8 +137,26 @@ async def serve(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> int
     Returns:
         The process's exit code: 1 when the models could not be loaded, else 0.
     """
-    await create_server(app, server, limits).serve()
-    return 1 if lifecycle_of(app).failure else 0
+    lifecycle = lifecycle_of(app)
+    freezing = asyncio.create_task(_freeze_heap(lifecycle.ready))
+    try:
+        await create_server(app, server, limits).serve()
+    finally:
+        freezing.cancel()
+    return 1 if lifecycle.failure else 0
+
+
+async def _freeze_heap(ready: asyncio.Event) -> None:
+    """Take what the libraries and models made out of the garbage collector's sight.
+
+    A full collection walked over all of it while every caller waited: 66 to 215 ms, measured with
+    200 callers. What sessions make is still collected, in fewer rounds: nearly all of it is freed
+    by counting references, without the collector.
+    """
+    await ready.wait()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLD)
 
 
 def _settle_process() -> None:
