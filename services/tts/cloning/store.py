@@ -71,7 +71,7 @@ class VoiceStore:
         voice = self.read(voice_id).model_copy(update={"name": name})
         self._put_record(voice)
         if self._blobs.exists(_tombstone(voice_id)):  # deleted elsewhere in the same moment
-            self._blobs.delete(_name(voice_id, _RECORD))
+            self._remove(voice_id)
             raise VoiceGone(voice_id)
         return voice
 
