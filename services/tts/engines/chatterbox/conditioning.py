@@ -1,5 +1,6 @@
 """A voice as Chatterbox knows it: five small arrays, computed once from reference audio."""
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,7 @@ def read_builtin(path: Path) -> VoiceTensors:
     """
     import torch
 
+    unreadable = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError)
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         t3, gen = stored["t3"], stored["gen"]
@@ -85,7 +87,7 @@ def read_builtin(path: Path) -> VoiceTensors:
                 "timbre": gen["embedding"].reshape(1, -1).float().numpy(),
             }
         )
-    except (OSError, KeyError, RuntimeError, ValueError, EngineError) as error:
+    except (*unreadable, EngineError) as error:
         raise EngineUnavailable(f"the voice {path} cannot be read: {error}") from error
 
 

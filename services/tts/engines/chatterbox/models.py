@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 from services.tts.engines.base import EngineUnavailable
@@ -235,7 +236,7 @@ def _read(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
         raise EngineUnavailable(f"{path} cannot be read: {error}") from error
 
 
@@ -260,11 +261,12 @@ def _multilingual_tokenizer(library: _Library, vocabulary: Path) -> Any:
     made.check_vocabset_sot_eot()
     table = vocabulary.with_name(_CANGJIE)
     if table.is_file():
-        made.cangjie_converter = _cangjie(library.Cangjie, table)
+        made.cangjie_converter = read_cangjie(library.Cangjie, table)
     return made
 
 
-def _cangjie(kind: Any, table: Path) -> Any:
+def read_cangjie(kind: Any, table: Path) -> Any:
+    """The converter of Chinese characters of the class `kind`, with the table of a file."""
     made = kind.__new__(kind)
     made.word2cj, made.cj2word = {}, {}
     for entry in json.loads(table.read_text(encoding="utf-8")):

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
+
+import numpy as np
 
 from services.tts.engines.base import ReadWord, SynthesisRequest
 from services.tts.engines.chatterbox.timing import TimedWord
@@ -60,7 +63,7 @@ class TextReader:
         words = [
             word for word in request.words or _written(request.text) if is_speakable(word.spoken)
         ]
-        firsts = self._firsts([word.spoken for word in words], language, len(tokens))
+        firsts = self._firsts([word.spoken for word in words], language, tokens)
         timed = (TimedWord(word.written, at) for word, at in zip(words, firsts, strict=True))
         return ReadText((self._start, *tokens, self._end), tuple(timed))
 
@@ -69,20 +72,25 @@ class TextReader:
             return list(self._tokenizer.encode(text, language_id=language.split("-")[0].lower()))
         return list(self._tokenizer.encode(text))
 
-    def _firsts(self, spoken: Sequence[str], language: str, total: int) -> list[int]:
+    def _firsts(self, spoken: Sequence[str], language: str, tokens: Sequence[int]) -> list[int]:
         """The first token of each word in the prompt's text.
 
-        Words are counted alone; where the whole has more or fewer tokens than its words (marks,
-        readings that depend on the context), the difference is shared out evenly.
+        The words' own tokens are found again in those of the whole. Where marks or readings differ
+        with the context, a word is put between the ones that were found.
         """
         tag = len(self._encode("", language)) if self._multilingual else 0
-        counts = [max(1, len(self._encode(word, language)) - tag) + 1 for word in spoken]
-        scale = (total - tag + 1) / max(1, sum(counts))
-        firsts, before = [], 0
-        for count in counts:
-            firsts.append(1 + tag + round(before * scale))
-            before += count
-        return firsts
+        own: list[int] = []
+        begins: list[int] = []
+        for word in spoken:
+            begins.append(len(own))
+            own += self._encode(word, language)[tag:]
+        known = {0: tag, len(own): len(tokens)}
+        blocks = SequenceMatcher(None, own, tokens[tag:], autojunk=False).get_matching_blocks()
+        for block in blocks:
+            known |= {block.a + step: tag + block.b + step for step in range(block.size)}
+        places = sorted(known)
+        found = np.interp(begins, places, [known[place] for place in places])
+        return [1 + int(place) for place in found]
 
 
 def _written(text: str) -> list[ReadWord]:

@@ -57,6 +57,9 @@ def tiny_t3(*, multilingual: bool = False, seed: int = 0) -> Any:
     t3 = T3(config).eval()
     with torch.no_grad():
         t3.speech_head.weight.mul_(3)
+        for layer in t3.tfmr.layers:  # as drawn, what is attended to hardly matters
+            layer.self_attn.v_proj.weight.mul_(8)
+            layer.self_attn.o_proj.weight.mul_(8)
         _align(t3)
     return t3
 
@@ -199,11 +202,22 @@ def write_vocabulary(folder: Path, *, multilingual: bool = False) -> Path:
     return path
 
 
+def random_tokenizer(folder: Path, *, multilingual: bool = False) -> Any:
+    """The library's, over such a file."""
+    english = EnTokenizer(str(write_vocabulary(folder, multilingual=multilingual)))
+    if not multilingual:
+        return english
+    # Its constructor asks the hub for the Chinese characters.
+    tokenizer = MTLTokenizer.__new__(MTLTokenizer)
+    tokenizer.tokenizer = english.tokenizer
+    return tokenizer
+
+
 def random_voice(seed: int = 0, tokens: int = 30) -> VoiceTensors:
     """A voice that nobody has."""
     rng = np.random.default_rng(seed)
     return VoiceTensors(
-        speaker=rng.standard_normal((1, 256), dtype=np.float32) / 16,
+        speaker=rng.standard_normal((1, 256), dtype=np.float32) / np.float32(16),
         prompt_tokens=rng.integers(0, 6561, (1, 20), dtype=np.int32),
         reference_tokens=rng.integers(0, 6561, (1, tokens), dtype=np.int32),
         reference_mel=rng.standard_normal((1, 2 * tokens, 80), dtype=np.float32),
@@ -215,18 +229,12 @@ def random_models(
     folder: Path, watermarker: Any, *, multilingual: bool = False
 ) -> ChatterboxModels:
     """All of it; the watermarker is the real one."""
-    vocabulary = write_vocabulary(folder, multilingual=multilingual)
-    tokenizer: Any = EnTokenizer(str(vocabulary))
-    if multilingual:
-        characters = tokenizer.tokenizer
-        tokenizer = MTLTokenizer.__new__(MTLTokenizer)
-        tokenizer.tokenizer = characters
     torch.manual_seed(0)
     return ChatterboxModels(
         t3=tiny_t3(multilingual=multilingual),
         s3gen=small_s3gen(),
         voice_encoder=VoiceEncoder().eval(),
-        tokenizer=tokenizer,
+        tokenizer=random_tokenizer(folder, multilingual=multilingual),
         clean=punc_norm,
         watermarker=watermarker,
         builtin=random_voice(),

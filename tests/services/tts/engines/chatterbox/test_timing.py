@@ -17,7 +17,7 @@ COUNT = 22
 
 def attention(place: float, rng: np.random.Generator, noise: float) -> npt.NDArray[np.float32]:
     row = np.exp(-0.5 * ((np.arange(COUNT) - place) / 1.0) ** 2) + rng.uniform(0, noise, COUNT)
-    return (row / row.sum()).astype(np.float32)
+    return np.asarray(row / row.sum(), dtype=np.float32)
 
 
 def all_words(clock: WordClock, pieces: list[tuple[int, int]]) -> list[WordTime]:
