@@ -39,7 +39,8 @@ def start_service() -> Iterator[StartService]:
 
         def start(delay_ms: int, wait_ready: bool, sections: dict[str, Any]) -> LiveService:
             sections.setdefault("server", ServerConfig(drain_s=0.5))
-            config = TtsConfig(engines=tones(delay_ms), **sections)
+            sections.setdefault("engines", tones(delay_ms))
+            config = TtsConfig(**sections)
             app = create_app(config)
             return stack.enter_context(
                 serving(app, config.limits, config.server, wait_ready=wait_ready)
