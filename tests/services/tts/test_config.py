@@ -11,6 +11,19 @@ def test_the_shipped_file_says_what_the_code_does() -> None:
     assert TtsConfig.load(DEFAULT_CONFIG).model_dump() == TtsConfig().model_dump()
 
 
+def test_the_file_for_gpus_is_valid_for_either_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = DEFAULT_CONFIG.with_name("config.gpu.yaml")
+    engines = TtsConfig.load(path).engines
+    assert [name for name, section in engines if section.enabled] == ["chatterbox"]
+    assert engines.chatterbox.in_own_process
+    assert engines.fastpitch.in_own_process
+    monkeypatch.setenv("TTS__ENGINES__CHATTERBOX__ENABLED", "false")
+    monkeypatch.setenv("TTS__ENGINES__FASTPITCH__ENABLED", "true")
+    engines = TtsConfig.load(path).engines
+    assert [name for name, section in engines if section.enabled] == ["fastpitch"]
+    assert {voice.language for voice in engines.fastpitch.voices} == {"en-US", "vi-VN"}
+
+
 def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTS__ENGINES__PIPER__THREADS", "4")
     monkeypatch.setenv("TTS__ENGINES__FAKE__ENABLED", "true")
