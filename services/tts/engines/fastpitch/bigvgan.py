@@ -1,6 +1,7 @@
 """BigVGAN v2: its files, and how far a frame of the mel spectrogram is heard around itself."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ def load_bigvgan(folder: Path, device: str, *, cuda_kernel: bool = False) -> Any
             f"uv sync --group nemo ({error})"
         ) from error
     try:
-        model = BigVGAN(AttrDict(config), use_cuda_kernel=cuda_kernel)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # weight_norm as BigVGAN uses it
+            model = BigVGAN(AttrDict(config), use_cuda_kernel=cuda_kernel)
         weights = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)["generator"]
         if not any(name.endswith("weight_g") for name in weights):
             _fold(model)

@@ -185,10 +185,8 @@ def _load_vocoder(folder: Path, device: str, cuda_kernel: bool) -> Vocoder:
 
 
 def _run(module: Any, *inputs: Any) -> Any:
-    """A forward pass. Raises RuntimeError when interrupted."""
     import torch
 
-    check_interrupt()
     with torch.inference_mode():
         return module(*inputs)
 

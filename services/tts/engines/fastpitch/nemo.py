@@ -12,8 +12,8 @@ from services.tts.engines.fastpitch.pronunciation import Pronouncer
 from services.tts.engines.fastpitch.tokens import SPACE, TokenTable
 
 _FORMS: Mapping[str, dict[str, Any]] = {
-    "english_text_preprocessing": {"accents": "strip", "lowercase": True},
-    "any_locale_text_preprocessing": {},
+    "english_text_preprocessing": {"accents": "strip", "apostrophes": True, "lowercase": True},
+    "any_locale_text_preprocessing": {"apostrophes": True},
     "vietnamese_text_preprocessing": {"lowercase": True},
     "spanish_text_preprocessing": {"lowercase": True},
     "french_text_preprocessing": {"lowercase": True},
@@ -165,13 +165,17 @@ def read_tokeniser(vocabulary: Any) -> tuple[TokenTable, Pronouncer | None]:
             tuple(vocabulary.PUNCT_LIST),
             letters_only=True,
             accents="strip",
+            apostrophes=True,
             stresses=vocabulary.stresses,
         )
         return table, _arpabet(vocabulary.g2p)
     elif encode is nemo.IPATokenizer.encode:
         english = vocabulary.g2p.locale == "en-US"
         table = _table(
-            vocabulary, tuple(vocabulary.punct_list), accents="strip" if english else "keep"
+            vocabulary,
+            tuple(vocabulary.punct_list),
+            accents="strip" if english else "keep",
+            apostrophes=True,
         )
         return table, _ipa(vocabulary.g2p)
     raise EngineUnavailable(

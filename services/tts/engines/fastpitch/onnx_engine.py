@@ -36,8 +36,7 @@ from services.tts.engines.fastpitch.voices import (
     speak,
     version_of,
 )
-from services.tts.engines.interrupt import run_onnx
-from services.tts.engines.onnx_session import CPU, open_session
+from services.tts.engines.onnx_session import CPU, open_session, run_session
 
 Device = Literal["cpu", "cuda"]
 _PROVIDERS: dict[Device, tuple[str, ...]] = {"cpu": CPU, "cuda": ("CUDAExecutionProvider", *CPU)}
@@ -162,7 +161,7 @@ class _Network:
 
     def __call__(self, outputs: list[str], **feeds: Any) -> list[Floats]:
         known = {name: value for name, value in feeds.items() if name in self._inputs}
-        return run_onnx(self._session, outputs, known)
+        return run_session(self._session, outputs, known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,14 @@ class Pronouncer:
         at = 0
         pattern = _ENGLISH_WORD if self.locale == "en-US" else _ANY_WORD
         for found in pattern.finditer(text):
-            yield from text[at : found.start()]
+            yield from self._between(text[at : found.start()])
             yield from self._word(found[0])
             at = found.end()
-        yield from text[at:]
+        yield from self._between(text[at:])
+
+    def _between(self, text: str) -> Iterator[str]:
+        for char in text:
+            yield from self._letters(char) if char.isalpha() else char
 
     def _word(self, word: str) -> Iterator[str]:
         if self.locale == "en-US":

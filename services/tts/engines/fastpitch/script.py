@@ -1,7 +1,7 @@
 """A text as FastPitch will speak it: in one go what is one sentence, with its words. Pure."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,21 @@ class Run:
             yield WordTime(word, first * 1000 // sample_rate, at * 1000 // sample_rate)
 
 
+@dataclass(frozen=True, slots=True)
+class _Word:
+    name: str
+    """As written; empty for what is not told, such as a dash on its own."""
+    spellings: list[Spelling]
+
+    @property
+    def size(self) -> int:
+        return sum(len(spelling.ids) + 1 for spelling in self.spellings)
+
+    @property
+    def sounds(self) -> bool:
+        return any(any(spelling.sounds) for spelling in self.spellings)
+
+
 class ScriptReader:
     """Divides texts into runs.
 
@@ -66,20 +81,29 @@ class ScriptReader:
             words: what stands for what in `text`; empty: all is said as it is written.
         """
         words = words or [ReadWord(word, word) for word in WRITTEN_WORD.findall(text)]
-        waiting: list[tuple[str, list[Spelling]]] = []
-        length = 0
+        for group in self._groups(words):
+            names = tuple(word.name for word in group if word.name)
+            numbers = _numbers(word.name for word in group)
+            parts = (word.spellings for word in group)
+            yield Run(self._tokeniser.join(zip(numbers, parts, strict=True)), names)
+
+    def _groups(self, words: Sequence[ReadWord]) -> list[list[_Word]]:
+        """Words that are spoken in one go; what makes no sound goes with what does."""
+        groups: list[list[_Word]] = []
+        group: list[_Word] = []
         for number, word in enumerate(words):
-            spellings = [self._tokeniser.spell(part) for part in self._spoken(word).split()]
-            size = sum(len(spelling.ids) + 1 for spelling in spellings)
-            if waiting and length + size > MAX_TOKENS:
-                yield from self._run(waiting)
-                waiting, length = [], 0
-            waiting.append((word.written if is_speakable(word.spoken) else "", spellings))
-            length += size
+            spelt = self._spell(word)
+            if sum(one.size for one in group) + spelt.size > MAX_TOKENS:
+                group = _added(groups, group)
+            group.append(spelt)
             if number + 1 < len(words) and _ends_sentence(word.spoken, words[number + 1].spoken):
-                yield from self._run(waiting)
-                waiting, length = [], 0
-        yield from self._run(waiting)
+                group = _added(groups, group)
+        _added(groups, group)
+        return groups
+
+    def _spell(self, word: ReadWord) -> _Word:
+        spellings = [self._tokeniser.spell(part) for part in self._spoken(word).split()]
+        return _Word(word.written if is_speakable(word.spoken) else "", spellings)
 
     def _spoken(self, word: ReadWord) -> str:
         """Without digits, which no FastPitch model can say."""
@@ -87,15 +111,19 @@ class ScriptReader:
             return word.spoken
         return replaced(word.spoken, self._normalise(word.spoken, ()))
 
-    def _run(self, words: Sequence[tuple[str, list[Spelling]]]) -> Iterator[Run]:
-        if any(any(spelling.sounds) for _, spellings in words for spelling in spellings):
-            names = [name for name, _ in words if name]
-            numbers = _numbers([name for name, _ in words])
-            spelt = zip(numbers, (spellings for _, spellings in words), strict=True)
-            yield Run(self._tokeniser.join(spelt), tuple(names))
+
+def _added(groups: list[list[_Word]], group: list[_Word]) -> list[_Word]:
+    """Add a group that can be heard; what is left over begins the next one."""
+    if any(word.sounds for word in group):
+        groups.append(group)
+        return []
+    if groups:
+        groups[-1] += group
+        return []
+    return group
 
 
-def _numbers(names: Sequence[str]) -> Iterator[int]:
+def _numbers(names: Iterable[str]) -> Iterator[int]:
     """Of the named, counted from 0; -1 for the others."""
     count = 0
     for name in names:

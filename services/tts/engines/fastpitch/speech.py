@@ -12,6 +12,7 @@ import numpy.typing as npt
 from services.tts.engines.base import AudioPiece, Floats, SynthesisRequest, WordTime
 from services.tts.engines.fastpitch.mel import MelSettings
 from services.tts.engines.fastpitch.script import Run, ScriptReader
+from services.tts.engines.interrupt import check_interrupt
 from services.tts.engines.piper import limited
 
 Ints = npt.NDArray[np.int64]
@@ -57,6 +58,7 @@ class Vocoder:
             end = at + next(windows)
             end = end if end + _LEAST < frames else frames
             first, last = max(0, at - self.reach), min(frames, end + self.reach)
+            check_interrupt()
             out = self.run(np.ascontiguousarray(mel[:, first:last]))
             yield out[(at - first) * self.mel.hop : (end - first) * self.mel.hop].copy()
             at = end
@@ -87,10 +89,12 @@ class Speaker:
 
     def _mel(self, run: Run, pace: float) -> tuple[Floats, Ints]:
         """The run's mel spectrogram and the frames of each token."""
+        check_interrupt()
         features, durations = self.acoustic.encode(run.tokens.ids, self.number)
         frames = whole_frames(durations, pace)
         if not frames.any():
             raise ValueError("the model gives this text no time at all")
+        check_interrupt()
         return self.acoustic.decode(np.repeat(features, frames, axis=0), self.number), frames
 
 

@@ -2,7 +2,7 @@
 
 NeMo's own are not used at run time: they do not tell which word a token comes from, change shared
 state for the length of a call, and would bring torch with them. Other than they this takes any
-white space for a space, and `|` never for the beginning of phonemes.
+white space for one space, and `|` never for the beginning of phonemes.
 """
 
 import unicodedata
@@ -30,6 +30,8 @@ class TokenTable(BaseModel):
     pad_with_space: bool
     lowercase: bool = False
     accents: Literal["keep", "strip"] = "keep"
+    apostrophes: bool = False
+    """’ is read as an apostrophe."""
     stresses: bool = True
     """False: the digits of ARPAbet's vowels are left out."""
 
@@ -40,7 +42,7 @@ class Tokens:
 
     ids: tuple[int, ...]
     owners: tuple[int, ...]
-    """The word that a token sounds; -1 for spaces and marks."""
+    """The word that a token sounds; -1 for what has no sound of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Spelling:
 
     ids: tuple[int, ...]
     sounds: tuple[bool, ...]
-    """False for marks."""
+    """False for marks and apostrophes."""
 
 
 class Tokeniser:
@@ -63,7 +65,7 @@ class Tokeniser:
     def __init__(self, table: TokenTable, pronouncer: Pronouncer | None = None) -> None:
         self._table = table
         self._pronouncer = pronouncer
-        self._marks = frozenset(table.marks)
+        self._silent = frozenset((*table.marks, "'"))
 
     def spell(self, word: str) -> Spelling:
         """Tokens of a text without white space; what the model does not know is left out."""
@@ -72,7 +74,7 @@ class Tokeniser:
         known = [symbol for symbol in map(self._plain, symbols) if symbol in self._table.ids]
         return Spelling(
             tuple(self._table.ids[symbol] for symbol in known),
-            tuple(symbol not in self._marks for symbol in known),
+            tuple(symbol not in self._silent for symbol in known),
         )
 
     def join(self, words: Iterable[tuple[int, Sequence[Spelling]]]) -> Tokens:
@@ -99,7 +101,9 @@ class Tokeniser:
         return self.join([(0, [self.spell(word) for word in text.split()])]).ids
 
     def _written(self, text: str) -> str:
-        text = text.replace("|", "").replace("’", "'")
+        text = text.replace("|", "")
+        if self._table.apostrophes:
+            text = text.replace("’", "'")
         if self._table.accents == "strip":
             text = "".join(_without_accents(text)).replace("“", '"').replace("”", '"')
         else:

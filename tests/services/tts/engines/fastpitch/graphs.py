@@ -36,6 +36,7 @@ LETTERS = TokenTable(
     pad_with_space=True,
     lowercase=True,
     accents="strip",
+    apostrophes=True,
 )
 
 

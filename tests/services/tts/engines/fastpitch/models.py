@@ -1,6 +1,7 @@
 """Small models of the real kinds, at random weights: NeMo's FastPitch, NVIDIA's BigVGAN."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,9 @@ def save_vocoder(folder: Path, config: dict[str, Any], *, folded: bool = False) 
         folded: save plain weights, as some publish them, instead of normalised ones.
     """
     import torch
-    from bigvgan.bigvgan import BigVGAN
-    from bigvgan.env import AttrDict
 
     torch.manual_seed(5)
-    model = BigVGAN(AttrDict(config))
+    model = new_vocoder(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("weight_g"):
@@ -83,6 +82,16 @@ def save_vocoder(folder: Path, config: dict[str, Any], *, folded: bool = False) 
     (folder / "config.json").write_text(json.dumps(config))
     torch.save({"generator": model.state_dict()}, folder / "bigvgan_generator.pt")
     return folder
+
+
+def new_vocoder(config: dict[str, Any]) -> Any:
+    """NVIDIA's module."""
+    from bigvgan.bigvgan import BigVGAN
+    from bigvgan.env import AttrDict
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return BigVGAN(AttrDict(config))
 
 
 def _gain(model: Any, bands: int) -> float:
