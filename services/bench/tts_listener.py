@@ -22,8 +22,8 @@ _SLACK_S = 60.0
 """Longest wait for an answer beyond the time that its text and sound take."""
 _CANCEL_WITHIN_S = 0.3
 """Interruptions come so soon after the first sound that the engine is still at work."""
-_LONGEST_LEAD_S = 2.0
-"""Listeners begin at different moments within it."""
+_ANSWER_S = 3.0
+"""About as long as an answer: listeners begin at any moment of an answer and the pause after it."""
 
 _COME_BACK_S = 1.0
 
@@ -106,7 +106,7 @@ async def listen(manner: Manner, texts: Iterator[str], rng: random.Random) -> li
     A listener whom the service refuses for its load comes back a second later.
     """
     answers: list[Answer] = []
-    await asyncio.sleep(rng.uniform(0, _LONGEST_LEAD_S) if manner.play else 0)
+    await asyncio.sleep(rng.uniform(0, _ANSWER_S / manner.talk_share) if manner.play else 0)
     for text in texts:
         answers.append(Answer(text, time.monotonic()))
         await _session(manner, texts, answers, rng)
