@@ -6,10 +6,19 @@ from typing import Any
 
 import pytest
 
+from services.shared.models.store import ModelStore
+from services.tts.config import (
+    ChatterboxEngineConfig,
+    ChatterboxVoiceConfig,
+    EnginesConfig,
+    PiperEngineConfig,
+    TtsConfig,
+)
 from services.tts.engines.base import EngineUnavailable, SynthesisRequest
 from services.tts.engines.chatterbox.engine import ChatterboxEngine, ChatterboxSource
 from services.tts.engines.chatterbox.guard import TokenBudget
 from services.tts.engines.chatterbox.models import ENGLISH, MULTILINGUAL, load_models, open_models
+from services.tts.engines.registry import create_engines
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
@@ -25,6 +34,31 @@ def test_a_hub_without_a_revision_is_refused() -> None:
 def test_what_is_neither_a_folder_nor_a_repository_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="no folder"):
         open_models(str(tmp_path / "nothing" / "here"), None)
+
+
+def test_the_configuration_makes_the_engine_and_loading_says_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    voice = ChatterboxVoiceConfig(id="anna", name="Anna", language="de-DE", exaggeration=0.7)
+    config = EnginesConfig(
+        piper=PiperEngineConfig(enabled=False),
+        chatterbox=ChatterboxEngineConfig(
+            enabled=True, model=str(tmp_path / "weights"), multilingual=True, voices=(voice,)
+        ),
+    )
+    [engine] = create_engines(config, ModelStore(tmp_path))
+    assert engine.name == "chatterbox"
+    assert engine.capabilities.cloning
+    assert engine.capabilities.languages == ("de-DE",)
+    assert config.chatterbox.max_characters == engine.capabilities.max_characters == 280
+    assert TtsConfig(engines=config).session_options(engine.capabilities).spoken_characters == 280
+    with pytest.raises(EngineUnavailable, match="engines.chatterbox.model: there is no folder"):
+        engine.load()
+
+
+def test_guidance_cannot_be_switched_off() -> None:
+    with pytest.raises(ValueError, match="cfg_weight"):
+        ChatterboxVoiceConfig(id="a", name="A", language="en", cfg_weight=0)
 
 
 @pytest.mark.chatterbox
