@@ -22,6 +22,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("up", "services.cli.up"),
     Command("transcribe", "services.cli.transcribe"),
     Command("say", "services.cli.say"),
+    Command("voices", "services.cli.voices"),
     Command("models", "services.cli.models"),
     Command("doctor", "services.cli.doctor"),
     Command("bench", "services.bench.cli"),

@@ -4,16 +4,15 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import HTTPConnection
 
-from services.shared.protocol.base import ErrorCode, Message, ProtocolError
+from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.protocol.codec import describe
 from services.shared.runtime.edge import require_key
 from services.shared.runtime.lifecycle import lifecycle_of
@@ -23,61 +22,14 @@ from services.tts.cloning.records import ClonedVoice
 from services.tts.cloning.store import VoiceGone
 from services.tts.engines.base import EngineError, Voice
 from services.tts.service import TtsService
-
-VoiceName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*\S.*$")]
-
-
-class VoiceInfo(Message):
-    """A voice in the list."""
-
-    id: str
-    name: str
-    language: str
-    sample_rate: int
-    engine: str
-    licence: str
-    sample: str | None = None
-    default: bool
-    cloned: bool
-
-
-class VoiceList(Message):
-    voices: tuple[VoiceInfo, ...]
-
-
-class ConsentInfo(Message):
-    """What was stated when the voice was made."""
-
-    statement: str
-    at: datetime
-    key_id: str
-    reference_sha256: str
-
-
-class VoiceDetail(VoiceInfo):
-    """One voice; what follows is there for cloned ones."""
-
-    created_at: datetime | None = None
-    speech_s: float | None = None
-    snr_db: float | None = None
-    consent: ConsentInfo | None = None
-
-
-class VoiceForm(Message):
-    """The text fields of the form."""
-
-    name: VoiceName
-    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
-    consent: Annotated[str, Field(min_length=10, max_length=2000)]
-    """Who consented, and how."""
-    engine: Annotated[str, Field(max_length=100)] | None = None
-
-    def wish(self) -> Wish:
-        return Wish(self.name.strip(), self.language, self.consent.strip(), self.engine)
-
-
-class VoiceChange(Message):
-    name: VoiceName
+from services.tts.voice_messages import (
+    ConsentInfo,
+    VoiceChange,
+    VoiceDetail,
+    VoiceForm,
+    VoiceInfo,
+    VoiceList,
+)
 
 
 def voice_routes(service: TtsService) -> APIRouter:
@@ -201,11 +153,12 @@ def _read_form(form: FormData) -> tuple[UploadFile, Wish]:
             ErrorCode.INVALID_MESSAGE, 'field "file" is required, as a part with a file name'
         )
     try:
-        return file, VoiceForm.model_validate(fields).wish()
+        told = VoiceForm.model_validate(fields)
     except ValidationError as error:
         known = ", ".join(["file", *VoiceForm.model_fields])
         sentence = f"{describe(error)}; the form's fields are {known}"
         raise ProtocolError(ErrorCode.INVALID_MESSAGE, sentence) from None
+    return file, Wish(told.name.strip(), told.language, told.consent.strip(), told.engine)
 
 
 def _request_body() -> dict[str, Any]:
