@@ -1,0 +1,1 @@
+"""Brings the voice agent to telephone calls through Asterisk."""
