@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
 import sys
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,18 @@ from services.shared.media.encode import FileFormat
 from services.shared.protocol.base import ERRORS, ErrorCode
 from services.shared.protocol.codec import Codec
 from services.tts import messages
-from services.tts.config import TtsConfig
+from services.tts.app import create_app
+from services.tts.config import (
+    EnginesConfig,
+    FakeEngineConfig,
+    PiperEngineConfig,
+    ReferenceConfig,
+    TtsConfig,
+    VoicesConfig,
+)
 from services.tts.http_api import SynthesizeRequest
-from tests.services.serving import LiveService
+from tests.services.serving import LiveService, serving
+from tests.services.tts.cloning.recordings import buzz, wav
 
 README = Path(messages.__file__).with_name("README.md").read_text(encoding="utf-8")
 OF_ASR = {
@@ -79,6 +91,38 @@ def test_the_tables_of_formats_and_sections_are_complete() -> None:
     named = set(re.findall(r"`(\w+)`", first_cells))
     assert named >= {file_format.value for file_format in FileFormat}
     assert named >= set(TtsConfig.model_fields)
+
+
+@pytest.fixture
+def cloner(tmp_path: Path) -> Iterator[LiveService]:
+    """A service that clones, and `ada.wav` in the folder."""
+    (tmp_path / "ada.wav").write_bytes(wav(buzz(150, 5)))
+    voices = VoicesConfig(store=str(tmp_path / "voices"), reference=ReferenceConfig(vad="energy"))
+    fake = FakeEngineConfig(enabled=True, cloning=True)
+    engines = EnginesConfig(piper=PiperEngineConfig(enabled=False), fake=fake)
+    config = TtsConfig(engines=engines, voices=voices)
+    with serving(create_app(config), config.limits) as service:
+        yield service
+
+
+def test_the_examples_of_cloning_run(cloner: LiveService, tmp_path: Path) -> None:
+    section = README.split("## Voice cloning\n", 1)[1].split("\n## ", 1)[0]
+    [example] = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    ran = subprocess.run(
+        ["bash", "-e", "-c", example.replace("localhost:8002", cloner.address)],
+        cwd=tmp_path,
+        env=os.environ | {"no_proxy": "*"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert '"name":"Countess Ada"' in ran.stdout
+    for name in ("out.wav", "sample.wav"):
+        assert (tmp_path / name).read_bytes().startswith(b"RIFF")
+    left = [path.parent.name for path in (tmp_path / "voices").rglob("*") if path.is_file()]
+    assert left == ["deleted"]
 
 
 async def test_the_python_example_runs(live: LiveService, tmp_path: Path) -> None:
