@@ -269,7 +269,7 @@ class ReferenceConfig(StrictConfig):
     min_speech_s: float = Field(default=3.0, ge=1, le=60)
     max_speech_s: float = Field(default=60.0, ge=1, le=600)
     min_snr_db: float = Field(default=15.0, ge=0, le=60)
-    """Speech above noise; the estimate is about 2 dB too kind."""
+    """Speech above noise; the estimate is 2 to 4 dB too kind."""
     vad: Literal["silero", "energy"] = "silero"
     """What finds the speech. `energy` needs no model, but takes every sound for speech."""
     vad_model: str = "silero-vad"

@@ -1,11 +1,10 @@
 """Recordings to clone voices from: a buzz with a pitch and pauses, which every detector of energy
 takes for speech."""
 
-import io
-
 import numpy as np
 
 from services.shared.audio.pcm import Floats
+from services.shared.media.encode import FileFormat, StreamEncoder
 from services.shared.media.wav import wav_bytes
 from services.tts.cloning.records import ClonedVoice, Consent, new_id, now
 from services.tts.cloning.reference import REFERENCE_RATE
@@ -32,8 +31,9 @@ def wav(samples: Floats, rate: int = REFERENCE_RATE) -> bytes:
     return wav_bytes(samples, rate)
 
 
-def upload(hertz: float = 120.0, seconds: float = 5.0) -> io.BytesIO:
-    return io.BytesIO(wav(buzz(hertz, seconds)))
+def flac(samples: Floats) -> bytes:
+    encoder = StreamEncoder(FileFormat.FLAC, REFERENCE_RATE)
+    return encoder.push(samples) + encoder.finish()
 
 
 def record(*, owner: str = "public", name: str = "Ada", engine: str = "fake") -> ClonedVoice:
