@@ -17,8 +17,6 @@ REPOSITORY = "ResembleAI/chatterbox"
 INSTALL = "install it with: uv sync --group chatterbox"
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
-_VOICE_ENCODER = ("ve.safetensors", "ve.pt")
-_SPEECH = ("s3gen.safetensors", "s3gen.pt")
 _BUILTIN = "conds.pt"
 _CANGJIE = "Cangjie5_TC.json"
 _COMPUTED = frozenset({"tokenizer._mel_filters", "tokenizer.window"})
@@ -33,12 +31,25 @@ class Variant:
     """Of the language model."""
     vocabulary: str
     """Of its text."""
+    voice_encoder: tuple[str, str]
+    speech: tuple[str, str]
+    """The file that the library takes for this model, and what stands in for it."""
     multilingual: bool
 
 
-ENGLISH = Variant("t3_cfg.safetensors", "tokenizer.json", multilingual=False)
+ENGLISH = Variant(
+    "t3_cfg.safetensors",
+    "tokenizer.json",
+    ("ve.safetensors", "ve.pt"),
+    ("s3gen.safetensors", "s3gen.pt"),
+    multilingual=False,
+)
 MULTILINGUAL = Variant(
-    "t3_mtl23ls_v2.safetensors", "grapheme_mtl_merged_expanded_v1.json", multilingual=True
+    "t3_mtl23ls_v2.safetensors",
+    "grapheme_mtl_merged_expanded_v1.json",
+    ("ve.pt", "ve.safetensors"),
+    ("s3gen.pt", "s3gen.safetensors"),
+    multilingual=True,
 )
 
 
@@ -105,7 +116,8 @@ def fetch_models(repository: str, revision: str, variant: Variant) -> Path:
         raise EngineUnavailable(
             f"the chatterbox engine needs huggingface_hub; {INSTALL}"
         ) from error
-    wanted = [*_VOICE_ENCODER[:1], *_SPEECH[:1], variant.weights, variant.vocabulary, _BUILTIN]
+    files = (variant.voice_encoder[0], variant.speech[0], variant.weights, variant.vocabulary)
+    wanted = [*files, _BUILTIN]
     if variant.multilingual:
         wanted.append(_CANGJIE)
     try:
@@ -137,7 +149,7 @@ def load_models(
         )
     watermarker = load_watermarker()
     weights = _find(folder, variant.weights)
-    voices, speech = _find(folder, *_VOICE_ENCODER), _find(folder, *_SPEECH)
+    voices, speech = _find(folder, *variant.voice_encoder), _find(folder, *variant.speech)
     vocabulary = _find(folder, variant.vocabulary)
     config = library.T3Config
     t3 = library.T3(config.multilingual() if variant.multilingual else config.english_only())

@@ -22,13 +22,13 @@ WAIT_S = 30.0
 class Model:
     """A token loop over the tiny T3."""
 
-    def __init__(self, library: Any, slots: int) -> None:
+    def __init__(self, library: Any, slots: int, dtype: Any = None) -> None:
         from services.tts.engines.chatterbox.backbone import Backbone
         from services.tts.engines.chatterbox.prompts import Prompts
         from services.tts.engines.chatterbox.tokens import TokenLoop
 
         self.library = library
-        self.t3 = library.tiny_t3()
+        self.t3 = library.tiny_t3().to(dtype=dtype)
         self.prompts = Prompts(self.t3)
         self.backbone = Backbone(self.t3, slots, (library.HEAD,))
         self.loop = TokenLoop(self.prompts, self.backbone)
@@ -116,6 +116,15 @@ def test_the_cache_grows_and_keeps_what_was_said(model: Model) -> None:
     assert long[:100] == short
     assert model.speak(TEXTS[1], budget=400) == long
     assert model.backbone.capacity == 512
+
+
+def test_half_precision_speaks(chatterbox_library: Any) -> None:
+    import torch
+
+    model = Model(chatterbox_library, slots=2, dtype=torch.bfloat16)
+    model.loop.start()
+    assert len(model.speak(TEXTS[1])) == 40
+    model.loop.close()
 
 
 def test_nothing_stays_behind_in_the_model(model: Model) -> None:
