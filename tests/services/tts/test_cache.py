@@ -183,3 +183,16 @@ async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         await cache.open()
     await cache.close()
+
+
+async def test_phrases_are_forgotten_by_the_beginning_of_their_key(tmp_path: Path) -> None:
+    async with opened(tmp_path) as cache:
+        for name in ("cv_a-1", "cv_a-2", "cv_b-1"):
+            cache.keep(name, phrase(), lasting=True)
+        await eventually(lambda: len(files_in(tmp_path)) == 3)
+        cache.forget("cv_a-")
+        assert "cv_b-1" in cache
+        assert await cache.find("cv_a-1") is None
+        await eventually(lambda: len(files_in(tmp_path)) == 1)
+    async with opened(tmp_path) as again:
+        assert await again.find("cv_b-1") is not None

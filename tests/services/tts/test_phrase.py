@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tts.engines.base import ReadWord, SynthesisRequest, WordTime
+from services.tts.engines.base import Conditioning, ReadWord, SynthesisRequest, Voice, WordTime
 from services.tts.engines.fake import SAMPLE_RATE, FakeEngine
 from services.tts.phrase import Phrase, phrase_key
 
@@ -88,3 +88,14 @@ def test_nothing_is_a_phrase_too() -> None:
     empty = Phrase.recorded([], SAMPLE_RATE)
     assert list(empty.pieces()) == []
     assert Phrase.from_bytes(empty.to_bytes()).size == 0
+
+
+def test_a_cloned_voice_gives_its_phrases_its_name_and_version() -> None:
+    voice = Voice("cv_1", "Ada", "en-US", 16_000, "fake", "MIT", version="1", cloned=True)
+    request = SynthesisRequest("Hi.", "cv_1")
+    tensors = {"large": np.zeros(1_000_000, dtype=np.float32)}
+    spoken_so = replace(request, conditioning=Conditioning("cv_1-a", "1", tensors))
+    key = phrase_key(request, voice)
+    assert key.startswith("cv_1-")
+    assert phrase_key(spoken_so, voice) == key
+    assert phrase_key(request, replace(voice, version="2")) != key

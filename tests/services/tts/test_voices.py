@@ -1,5 +1,7 @@
 """Choosing a voice, and what is said when there is none."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
@@ -86,3 +88,28 @@ def test_there_is_something_to_say_in_every_language(language: str) -> None:
 def test_a_sample_is_in_the_language_of_the_voice() -> None:
     assert sample_text("vi-VN").startswith("Xin chào")
     assert sample_text("en-GB") == sample_text("en-US") != sample_text("xx")
+
+
+def test_voices_of_ones_own_come_and_go_and_must_be_named() -> None:
+    own: dict[str, Voice] = {}
+    everybody = VoiceCatalogue([JOE, MAI])
+    mine = everybody.with_own(lambda: own)
+    ada = replace(JOE, id="cv_ada", language="fr-FR", cloned=True)
+    own[ada.id] = ada
+    assert mine.choose("cv_ada") is ada
+    assert mine.ids == ("joe", "mai", "cv_ada")
+    assert mine.choose() is JOE
+    with pytest.raises(ProtocolError, match="no voice speaks fr"):
+        mine.choose(language="fr")
+    with pytest.raises(ProtocolError, match="unknown"):
+        everybody.choose("cv_ada")
+    own.clear()
+    with pytest.raises(ProtocolError, match="unknown"):
+        mine.choose("cv_ada")
+
+
+def test_an_error_does_not_list_hundreds_of_voices() -> None:
+    many = [replace(JOE, id=f"voice-{number}") for number in range(500)]
+    with pytest.raises(ProtocolError, match="and 440 more") as error:
+        VoiceCatalogue(many).choose("bob")
+    assert len(error.value.message) < 1500

@@ -1,5 +1,6 @@
 """Who may come in, and who must not be let in by mistake."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,12 @@ def test_a_lock_without_a_key_is_no_open_door(tmp_path: Path) -> None:
         load_keys(ServerConfig(api_keys_file=tmp_path / "keys"))
     with pytest.raises(ConfigError, match="holds no key"):
         load_keys(ServerConfig(api_keys=(SecretStr(" "),)))
+
+
+def test_a_key_stands_for_an_owner_without_being_told() -> None:
+    ring = KeyRing(["ada", "bob"])
+    ada, bob = (ring.owner(connection(f"Bearer {key}")) for key in ("ada", "bob"))
+    assert len({ada, bob, "public"}) == 3
+    assert ring.owner(connection("Bearer ada")) == ada
+    assert hashlib.sha256(b"ada").hexdigest()[:32] != ada
+    assert KeyRing([]).owner(connection("Bearer ada")) == "public"

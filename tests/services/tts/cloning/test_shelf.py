@@ -19,6 +19,7 @@ from services.tts.engines.base import EngineError, Floats
 from services.tts.engines.fake import FakeEngine
 from services.tts.metrics import TtsMetrics
 from services.tts.speakers import Speaker, Tensors
+from tests.services.serving import eventually
 from tests.services.tts.cloning.recordings import buzz, flac, record
 
 
@@ -115,15 +116,11 @@ async def test_memory_is_bounded_and_voices_come_back(tmp_path: Path) -> None:
 async def test_what_another_instance_does_is_seen(tmp_path: Path) -> None:
     async with instance(tmp_path) as one, instance(tmp_path, refresh_s=0.1) as two:
         voice = await add(one)
-        async with asyncio.timeout(5):
-            while voice.id not in two.shelf.of_owner("ada"):  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.02)
+        await eventually(lambda: voice.id in two.shelf.of_owner("ada"))
         assert two.shelf.of_owner("bob") == {}
         await one.shelf.delete(voice.id, "ada")
         assert one.gone == [voice.id]
-        async with asyncio.timeout(5):
-            while not two.gone:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await eventually(lambda: bool(two.gone))
         assert two.gone == [voice.id]
         with pytest.raises(EngineError) as gone:
             await two.shelf.conditioning(voice.id)
