@@ -91,9 +91,9 @@ def _judge_all(
     from faster_whisper import WhisperModel
 
     model = WhisperModel(folder, device="cpu", compute_type="int8", local_files_only=True)
-    predictor = _open_predictor()
+    predictor = open_predictor()
     return [
-        (_transcribe(model, each.samples, language), _opinion(predictor, each.samples))
+        (_transcribe(model, each.samples, language), opinion(predictor, each.samples))
         for each in speech
     ]
 
@@ -103,7 +103,7 @@ def _transcribe(model: Any, samples: Floats, language: str) -> str:
     return " ".join(segment.text.strip() for segment in segments)
 
 
-def _open_predictor() -> Any:
+def open_predictor() -> Any:
     """DNSMOS P.835. Its package's own code would need librosa for another of its models."""
     import onnxruntime
 
@@ -111,7 +111,7 @@ def _open_predictor() -> Any:
     return onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
 
 
-def _opinion(predictor: Any, samples: Floats) -> float | None:
+def opinion(predictor: Any, samples: Floats) -> float | None:
     """Overall quality, 1 to 5; short speech is repeated, long judged second by second."""
     if not len(samples):
         return None
