@@ -17,6 +17,8 @@ from services.tts.normalisation.languages import normaliser_for
 MAX_TOKENS = 400
 """Most tokens spoken in one go: attention costs the square of them, and no model was trained on
 longer sentences."""
+_MAX_PART = 300
+"""Most tokens of a word, such as a number of hundreds of digits, that are spoken in one go."""
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]}]*$")
 _DIGIT = re.compile(r"\d")
 
@@ -92,18 +94,26 @@ class ScriptReader:
         groups: list[list[_Word]] = []
         group: list[_Word] = []
         for number, word in enumerate(words):
-            spelt = self._spell(word)
-            if sum(one.size for one in group) + spelt.size > MAX_TOKENS:
-                group = _added(groups, group)
-            group.append(spelt)
+            for part in self._spell(word):
+                if sum(one.size for one in group) + part.size > MAX_TOKENS:
+                    group = _added(groups, group)
+                group.append(part)
             if number + 1 < len(words) and _ends_sentence(word.spoken, words[number + 1].spoken):
                 group = _added(groups, group)
         _added(groups, group)
         return groups
 
-    def _spell(self, word: ReadWord) -> _Word:
-        spellings = [self._tokeniser.spell(part) for part in self._spoken(word).split()]
-        return _Word(word.written if is_speakable(word.spoken) else "", spellings)
+    def _spell(self, word: ReadWord) -> Iterator[_Word]:
+        """A word; in parts when it is too long, of which only the first bears its name."""
+        name = word.written if is_speakable(word.spoken) else ""
+        spellings: list[Spelling] = []
+        for spelling in map(self._tokeniser.spell, self._spoken(word).split()):
+            for part in spelling.divided(_MAX_PART):
+                if sum(len(one.ids) + 1 for one in spellings) + len(part.ids) > _MAX_PART:
+                    yield _Word(name, spellings)
+                    name, spellings = "", []
+                spellings.append(part)
+        yield _Word(name, spellings)
 
     def _spoken(self, word: ReadWord) -> str:
         """Without digits, which no FastPitch model can say."""

@@ -53,6 +53,11 @@ class Spelling:
     sounds: tuple[bool, ...]
     """False for marks and apostrophes."""
 
+    def divided(self, size: int) -> Iterator["Spelling"]:
+        """Itself, in parts of at most `size` tokens."""
+        for at in range(0, max(1, len(self.ids)), size):
+            yield Spelling(self.ids[at : at + size], self.sounds[at : at + size])
+
 
 class Tokeniser:
     """Text to ids for one model.

@@ -44,6 +44,14 @@ def test_a_long_sentence_is_divided_between_words() -> None:
     assert sum(len(run.words) for run in runs) == 300
 
 
+@pytest.mark.parametrize("text", ["a" * 1000, "7" * 1000, "ab " + "7" * 1000 + " cd. Ef"])
+def test_an_endless_word_is_divided(text: str) -> None:
+    runs = list(READER.runs(text))
+    assert max(len(run.tokens.ids) for run in runs) <= MAX_TOKENS + 2
+    assert sum(len(run.tokens.ids) for run in runs) >= 1000
+    assert [word for run in runs for word in run.words] == text.split()
+
+
 def test_words_are_told_as_they_were_written() -> None:
     words = (ReadWord("$3 million,", "three million dollars,"), ReadWord("now.", "now."))
     [run] = READER.runs("three million dollars, now.", words)
