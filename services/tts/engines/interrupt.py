@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 
 class Interrupt:
@@ -67,25 +66,6 @@ def interruptible(end: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         interrupt._leave()
-
-
-def run_onnx(session: Any, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
-    """`session.run` of onnxruntime that an interrupt ends between two nodes of the graph.
-
-    Raises:
-        RuntimeError: interrupted (or any failure of the run).
-    """
-    if _CURRENT.get() is None:
-        return list(session.run(outputs, feeds))
-    from onnxruntime import RunOptions
-
-    options = RunOptions()
-
-    def end() -> None:
-        options.terminate = True
-
-    with interruptible(end):
-        return list(session.run(outputs, feeds, options))
 
 
 def check_interrupt() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +26,10 @@ from services.tts.engines.base import (
 )
 from services.tts.engines.checks import check_request, is_speakable
 from services.tts.engines.espeak import Espeak
-from services.tts.engines.interrupt import run_onnx
 from services.tts.engines.japanese import JapaneseEspeak, open_jtalk
 from services.tts.engines.kokoro_graph import KokoroStages, split_kokoro
 from services.tts.engines.kokoro_phonemes import ESPEAK_VOICES, to_symbols
+from services.tts.engines.onnx_session import open_session, run_session
 from services.tts.engines.piper import limited
 from services.tts.engines.script import read_script, sample_spans
 
@@ -134,7 +133,7 @@ class KokoroEngine:
         if is_speakable(request.text):
             try:
                 yield from self._speakers[voice.id].speak(request)
-            except (RuntimeError, ValueError) as error:  # onnxruntime's errors are RuntimeErrors
+            except (RuntimeError, ValueError) as error:
                 raise EngineError(f"voice {voice.id} failed on this text: {error}") from error
 
 
@@ -156,8 +155,8 @@ class _Model:
         self.vocabulary = _read_vocabulary(path.with_name("vocab.json"))
         self.version = _version(path)
         self._stages: KokoroStages = split_kokoro(path)
-        self._text = _open_session(self._stages.text, threads)
-        self._sound = _open_session(self._stages.sound, threads)
+        self._text = open_session(self._stages.text, threads, engine=KokoroEngine.name)
+        self._sound = open_session(self._stages.sound, threads, engine=KokoroEngine.name)
 
     def speak(self, tokens: Sequence[int], styles: Floats, speed: float) -> _Sound:
         """Audio of up to 510 tokens.
@@ -167,7 +166,7 @@ class _Model:
         """
         names = self._stages
         style = styles[min(len(tokens), len(styles)) - 1][np.newaxis]
-        features, pitch, energy, durations = run_onnx(
+        features, pitch, energy, durations = run_session(
             self._text,
             [names.features, names.pitch, names.energy, names.durations],
             {
@@ -176,7 +175,7 @@ class _Model:
                 "speed": np.array([speed], dtype=np.float32),
             },
         )
-        [audio] = run_onnx(
+        [audio] = run_session(
             self._sound,
             [names.audio],
             {names.features: features, names.pitch: pitch, names.energy: energy, "style": style},
@@ -282,18 +281,3 @@ def _version(path: Path) -> str:
     except OSError as error:
         raise EngineUnavailable(f"{path} cannot be read: {error}") from error
     return digest.hexdigest()[:16]
-
-
-def _open_session(model: bytes, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineUnavailable(
-            "the kokoro engine needs onnxruntime; install it with: uv sync --group tts"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Idle threads that spin steal the cores from the other stages and services.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,9 +1,10 @@
-"""Opens models on onnxruntime, for all engines alike."""
+"""Opens and runs models on onnxruntime, for all engines alike."""
 
 from pathlib import Path
 from typing import Any
 
 from services.tts.engines.base import EngineUnavailable
+from services.tts.engines.interrupt import interruptible
 
 CPU = ("CPUExecutionProvider",)
 
@@ -42,3 +43,23 @@ def open_session(
     except Exception as error:
         name = model.name if isinstance(model, Path) else "the model"
         raise EngineUnavailable(f"{name} cannot be opened: {error}") from error
+
+
+def run_session(session: Any, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
+    """`session.run`, which an interrupt ends between two nodes of the graph.
+
+    Raises:
+        RuntimeError: interrupted, or any failure of the run.
+    """
+    from onnxruntime import RunOptions
+
+    options = RunOptions()
+
+    def end() -> None:
+        options.terminate = True
+
+    try:
+        with interruptible(end):
+            return list(session.run(outputs, feeds, options))
+    except Exception as error:  # onnxruntime's have no base class but this one
+        raise RuntimeError(str(error)) from error

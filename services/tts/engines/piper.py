@@ -26,6 +26,7 @@ from services.tts.engines.base import (
 )
 from services.tts.engines.checks import check_request, is_speakable
 from services.tts.engines.espeak import Espeak
+from services.tts.engines.onnx_session import open_session
 from services.tts.engines.script import read_script, sample_spans
 from services.tts.engines.vits import VitsModel, VitsScales
 from services.tts.engines.vits_graph import split_vits
@@ -109,7 +110,7 @@ class PiperEngine:
         if is_speakable(request.text):
             try:
                 yield from self._speakers[voice.id].speak(request)
-            except (RuntimeError, ValueError) as error:  # onnxruntime's errors are RuntimeErrors
+            except (RuntimeError, ValueError) as error:
                 raise EngineError(f"voice {voice.id} failed on this text: {error}") from error
 
 
@@ -128,7 +129,9 @@ class _PiperVoice:
         self._gain = np.float32(10 ** (source.gain_db / 20))
         self._espeak = Espeak(config["espeak"]["voice"])
         self._model = VitsModel(
-            split_vits(source.model), lambda model: _open_session(model, threads), source.speaker
+            split_vits(source.model),
+            lambda model: open_session(model, threads, engine=PiperEngine.name),
+            source.speaker,
         )
         self.voice = Voice(
             id=source.id,
@@ -203,18 +206,3 @@ def _version(source: PiperSource) -> str:
     for path in (source.model, source.model.with_name(source.model.name + ".json")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _open_session(model: bytes, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineUnavailable(
-            "the piper engine needs onnxruntime; install it with: uv sync --group tts"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Idle threads that spin steal the cores from the other stages and services.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.tts.engines.base import Floats
-from services.tts.engines.interrupt import run_onnx
+from services.tts.engines.onnx_session import run_session
 from services.tts.engines.vits_graph import Stage, VitsStages
 
 _PROBE_FRAMES = 161
@@ -131,7 +131,7 @@ class _Runner:
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> list[Floats]:
         feeds = dict(zip(self._stage.inputs, inputs, strict=True))
-        return run_onnx(self._session, list(self._stage.outputs), feeds | self._extra)
+        return run_session(self._session, list(self._stage.outputs), feeds | self._extra)
 
 
 def _windowed(
