@@ -42,6 +42,10 @@ def tts(
     quality: Annotated[
         bool, typer.Option(help="Transcribe and judge every sentence at the end.")
     ] = True,
+    similarity: Annotated[
+        Path | None,
+        typer.Option(help="A recording of the person whose voice was cloned; needs resemblyzer."),
+    ] = None,
     formats: Annotated[bool, typer.Option(help="Measure file formats and the cache.")] = True,
     asr_model: Annotated[str, typer.Option(help="Listens to the result.")] = "whisper-tiny.en",
     language: Annotated[str, typer.Option(help="Of the sentences.")] = "en",
@@ -79,6 +83,7 @@ def tts(
                 voice=voice,
                 start=start | ({"sample_rate": sample_rate} if sample_rate else {}),
                 quality=quality,
+                similarity=similarity,
                 formats=formats,
                 asr_model=asr_model,
                 language=language,

@@ -97,6 +97,13 @@ def _extras(result: TtsBench) -> list[Text]:
                 f"{quality.wer.words} words{mos}"
             )
         )
+    if (similar := result.similarity) is not None:
+        lines.append(
+            Text(
+                f"similarity to the reference: mean {similar.mean:.2f}, least similar 5 % "
+                f"{similar.p5:.2f} ({similar.utterances} utterances)"
+            )
+        )
     if (cache := result.cache) is not None:
         lines.append(
             Text(

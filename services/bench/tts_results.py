@@ -115,6 +115,16 @@ class Quality(_Record):
     sentences: tuple[SpokenSentence, ...]
 
 
+class Similarity(_Record):
+    """How much a cloned voice sounds like its reference, by a speaker encoder."""
+
+    mean: float
+    """Cosine, at most 1."""
+    p5: float
+    """The least similar twentieth."""
+    utterances: int
+
+
 class FormatResult(_Record):
     """One file format of `POST /v1/synthesize`."""
 
@@ -143,5 +153,6 @@ class TtsBench(_Record):
     setup: dict[str, Any]
     levels: tuple[TtsLevel, ...]
     quality: Quality | None
+    similarity: Similarity | None = None
     formats: tuple[FormatResult, ...]
     cache: CacheResult | None

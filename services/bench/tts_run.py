@@ -14,6 +14,7 @@ from typing import Any
 from services.bench.load import LoadMeter
 from services.bench.machine import describe_machine
 from services.bench.service import Service, running_tts
+from services.bench.similarity import check_encoder, measure_similarity, read_reference
 from services.bench.tts_counters import read_counters
 from services.bench.tts_extras import hear_sentences, measure_cache, measure_formats
 from services.bench.tts_listener import Manner, listen
@@ -50,6 +51,8 @@ class TtsPlan:
     start: dict[str, Any]
     """More fields of every `start` message."""
     quality: bool
+    similarity: Path | None
+    """A recording of the person whose voice was cloned."""
     formats: bool
     asr_model: str
     language: str
@@ -68,6 +71,10 @@ async def run_tts_benchmark(plan: TtsPlan, log: Path, say: Say) -> TtsBench:
     machine = describe_machine()
     config = TtsConfig.load(plan.config or DEFAULT_CONFIG)
     sentences = load_sentences(plan.sentences)
+    reference = None
+    if plan.similarity is not None:
+        check_encoder()
+        reference = await asyncio.to_thread(read_reference, plan.similarity)
     levels: list[TtsLevel] = []
     speech: list[Speech] = []
     cache: CacheResult | None = None
@@ -82,19 +89,24 @@ async def run_tts_benchmark(plan: TtsPlan, log: Path, say: Say) -> TtsBench:
             say("formats and cache")
             cache = await measure_cache(manner)
             formats = await measure_formats(service.http_url, plan.voice, plan.key)
-        if plan.quality:
+        if plan.quality or reference is not None:
             say(f"{len(sentences)} sentences to be judged")
             speech = await hear_sentences(manner, sentences)
     quality = None
-    if speech:
+    if speech and plan.quality:
         say(f"listening with {plan.asr_model}")
         quality = await measure_quality(speech, plan.asr_model, plan.language, Scorer())
+    similarity = None
+    if reference is not None:
+        heard = [each.samples for each in speech]
+        similarity = await asyncio.to_thread(measure_similarity, reference, heard)
     return TtsBench(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine,
         setup=_setup(plan, config, service, len(sentences)),
         levels=tuple(levels),
         quality=quality,
+        similarity=similarity,
         formats=formats,
         cache=cache,
     )
