@@ -106,7 +106,7 @@ async def evaluate(
 
 
 async def _spoken(services: Services, text: str) -> bytes:
-    wanted = {"text": text, "voice": services.voice, "format": "flac", "cache": "off"}
+    wanted = {"text": text, "voice": services.voice, "format": "flac", "cache": "bypass"}
     return b"".join([block async for block in synthesize(services.tts, wanted, key=services.key)])
 
 
