@@ -29,8 +29,8 @@ from services.tts.engines.espeak import Espeak
 from services.tts.engines.japanese import JapaneseEspeak, open_jtalk
 from services.tts.engines.kokoro_graph import KokoroStages, split_kokoro
 from services.tts.engines.kokoro_phonemes import ESPEAK_VOICES, to_symbols
+from services.tts.engines.loudness import amplified
 from services.tts.engines.onnx_session import open_session, run_session
-from services.tts.engines.piper import limited
 from services.tts.engines.script import read_script, sample_spans
 
 SAMPLE_RATE = 24_000
@@ -200,7 +200,7 @@ class _Speaker:
         self._reader = reader
         self._language = source.language
         self._styles = _read_styles(source.styles)
-        self._gain = np.float32(10 ** (source.gain_db / 20))
+        self._gain_db = source.gain_db
         identity = f"{model.version}/{_version(source.styles)}/{source.language}/{source.gain_db}"
         self.voice = Voice(
             id=source.id,
@@ -225,7 +225,7 @@ class _Speaker:
             heard = np.minimum(spans, sound.audible) + sent
             words = tuple(script.word_times(run, heard, SAMPLE_RATE))
             sent += len(sound.samples)
-            yield AudioPiece(limited(sound.samples * self._gain), words)
+            yield AudioPiece(amplified(sound.samples, self._gain_db), words)
 
     def _tokens(self, phonemes: Sequence[str]) -> tuple[list[int], list[int]]:
         """Tokens and the phoneme that each comes from; what the model does not know is left out."""

@@ -19,15 +19,14 @@ from services.tts.engines.base import (
     Capabilities,
     EngineError,
     EngineUnavailable,
-    Floats,
     SynthesisRequest,
     Voice,
-    WordTime,
 )
 from services.tts.engines.checks import check_request, is_speakable
 from services.tts.engines.espeak import Espeak
+from services.tts.engines.loudness import amplified
 from services.tts.engines.onnx_session import open_session
-from services.tts.engines.script import read_script, sample_spans
+from services.tts.engines.script import read_script, sample_spans, take_begun
 from services.tts.engines.vits import VitsModel, VitsScales
 from services.tts.engines.vits_graph import split_vits
 
@@ -35,7 +34,6 @@ _FIRST_WINDOWS = (32, 64)
 _WINDOW = 128
 """Frames (11.6 ms each at 22050 Hz) decoded at a time: little for the first piece to come soon,
 then more, yet never so much that other streams wait long."""
-_KNEE = 0.8
 _PAD, _START, _END = "_", "^", "$"
 
 
@@ -126,7 +124,7 @@ class _PiperVoice:
             duration_noise=float(inference.get("noise_w", 0.8)),
         )
         self._ids: dict[str, list[int]] = config["phoneme_id_map"]
-        self._gain = np.float32(10 ** (source.gain_db / 20))
+        self._gain_db = source.gain_db
         self._espeak = Espeak(config["espeak"]["voice"])
         self._model = VitsModel(
             split_vits(source.model),
@@ -156,8 +154,8 @@ class _PiperVoice:
             words = deque(script.word_times(run, spans, self.voice.sample_rate))
             for samples in self._model.decode(utterance, chain(_FIRST_WINDOWS, repeat(_WINDOW))):
                 sent += len(samples)
-                begun = _take_begun(words, sent * 1000 // self.voice.sample_rate)
-                yield AudioPiece(limited(samples * self._gain), begun)
+                begun = take_begun(words, sent * 1000 // self.voice.sample_rate)
+                yield AudioPiece(amplified(samples, self._gain_db), begun)
 
     def _to_ids(self, phonemes: Sequence[str]) -> tuple[list[int], list[int]]:
         """Ids as the voice was trained on, padded, and the phoneme that each comes from (or -1)."""
@@ -169,23 +167,6 @@ class _PiperVoice:
                 ids += [*own, *pad]
                 owners += [number] * (len(own) + len(pad))
         return [*ids, *self._ids[_END]], [*owners, *([-1] * len(self._ids[_END]))]
-
-
-def _take_begun(words: deque[WordTime], until_ms: int) -> tuple[WordTime, ...]:
-    begun = []
-    while words and words[0].start_ms <= until_ms:
-        begun.append(words.popleft())
-    return tuple(begun)
-
-
-def limited(samples: Floats) -> Floats:
-    """Round off what would clip; without memory, so that no sentence changes another's loudness."""
-    over = np.abs(samples) > _KNEE
-    if over.any():
-        room = 1 - _KNEE
-        bent = _KNEE + room * np.tanh((np.abs(samples[over]) - _KNEE) / room)
-        samples[over] = np.sign(samples[over]) * bent
-    return samples
 
 
 def _read_config(model: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A text as espeak reads it: phonemes, sentences, and which phonemes each written word became."""
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -119,3 +120,11 @@ def sample_spans(
         span[:] = span if span[0] >= 0 else at
         at = span[1]
     return spans
+
+
+def take_begun(words: deque[WordTime], until_ms: int) -> tuple[WordTime, ...]:
+    """Take the words off the front that begin by `until_ms`: they go with the audio until then."""
+    begun = []
+    while words and words[0].start_ms <= until_ms:
+        begun.append(words.popleft())
+    return tuple(begun)

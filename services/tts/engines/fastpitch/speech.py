@@ -9,11 +9,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from services.tts.engines.base import AudioPiece, Floats, SynthesisRequest, WordTime
+from services.tts.engines.base import AudioPiece, Floats, SynthesisRequest
 from services.tts.engines.fastpitch.mel import MelSettings
 from services.tts.engines.fastpitch.script import Run, ScriptReader
 from services.tts.engines.interrupt import check_interrupt
-from services.tts.engines.piper import limited
+from services.tts.engines.loudness import amplified
+from services.tts.engines.script import take_begun
 
 Ints = npt.NDArray[np.int64]
 FIRST_WINDOWS = (16, 32, 64)
@@ -76,7 +77,6 @@ class Speaker:
 
     def speak(self, request: SynthesisRequest) -> Iterator[AudioPiece]:
         """Equal requests give equal audio; there is nothing random in it."""
-        gain = np.float32(10 ** (self.gain_db / 20))
         rate = self.vocoder.mel.sample_rate
         windows = chain(FIRST_WINDOWS, repeat(WINDOW))
         sent = 0
@@ -85,7 +85,8 @@ class Speaker:
             words = deque(run.word_times(frames * self.vocoder.mel.hop, sent, rate))
             for samples in self.vocoder.audio(mel, windows):
                 sent += len(samples)
-                yield AudioPiece(limited(samples * gain), _take_begun(words, sent * 1000 // rate))
+                begun = take_begun(words, sent * 1000 // rate)
+                yield AudioPiece(amplified(samples, self.gain_db), begun)
 
     def _mel(self, run: Run, pace: float) -> tuple[Floats, Ints]:
         """The run's mel spectrogram and the frames of each token."""
@@ -103,10 +104,3 @@ def whole_frames(durations: Floats, pace: float) -> Ints:
     paced = durations.astype(np.float32) / np.float32(pace) + np.float32(0.5)
     frames: Ints = np.floor(paced).astype(np.int64)
     return frames
-
-
-def _take_begun(words: deque[WordTime], until_ms: int) -> tuple[WordTime, ...]:
-    begun = []
-    while words and words[0].start_ms <= until_ms:
-        begun.append(words.popleft())
-    return tuple(begun)

@@ -11,7 +11,7 @@ from services.shared.models.store import ModelStore
 from services.tts.config import JOE
 from services.tts.engines.base import EngineUnavailable, SynthesisRequest, WordTime
 from services.tts.engines.espeak import Espeak
-from services.tts.engines.piper import PiperEngine, PiperSource, limited
+from services.tts.engines.piper import PiperEngine, PiperSource
 from services.tts.engines.registry import find_model
 from services.tts.engines.script import MAX_PHONEMES, read_script, without_idle_periods
 from services.tts.engines.vits import VitsModel, VitsScales
@@ -46,15 +46,6 @@ def model(model_file: Path) -> VitsModel:
 @pytest.fixture(scope="module")
 def espeak() -> Espeak:
     return Espeak("en-us")
-
-
-def test_limiter_leaves_quiet_samples_alone_and_keeps_loud_ones_below_one() -> None:
-    samples = np.linspace(-1.5, 1.5, 3001, dtype=np.float32)
-    out = limited(samples.copy())
-    quiet = np.abs(samples) <= 0.8
-    np.testing.assert_array_equal(out[quiet], samples[quiet])
-    assert np.abs(out).max() < 1.0
-    assert (np.diff(out) > 0).all()
 
 
 @pytest.mark.parametrize(
