@@ -51,11 +51,14 @@ def finetune(config: dict[str, Any], console: Console) -> Path:
 def build(config: dict[str, Any], tree: dict[str, Any]) -> Any:
     """The model with its trainer, seeded; its data is loaded by NeMo here."""
     import lightning.pytorch as lightning
+    import torch
     from nemo.collections.tts.models import FastPitchModel
     from nemo.utils.exp_manager import exp_manager
     from omegaconf import OmegaConf
 
     lightning.seed_everything(config["seed"], workers=True)
+    for part in ("train_ds", "validation_ds"):
+        tree[part]["dataloader_params"]["pin_memory"] = torch.cuda.is_available()
     trainer = lightning.Trainer(
         **(config["trainer"] | {"precision": precision(config["trainer"]["precision"])}),
         logger=False,  # exp_manager brings both
