@@ -24,6 +24,7 @@ from services.tts.engines.base import (
     TtsEngine,
     Voice,
 )
+from services.tts.engines.device import is_lost
 
 
 class WorkerFault(Exception):
@@ -126,6 +127,8 @@ def describe(call: int, error: BaseException, trace: str) -> Failed:
     for kind in _ERRORS:
         if isinstance(error, kind):
             return Failed(call, kind.__name__, error.message, error.code, error.retry_after_s)
+    if is_lost(error):
+        return Failed(call, EngineLost.__name__, f"the device stopped working: {error}")
     return Failed(call, WorkerFault.__name__, trace)
 
 

@@ -23,8 +23,6 @@ from services.tts.engines.base import (
 from services.tts.engines.fake import FakeEngine
 from services.tts.engines.interrupt import interruptible
 
-DIE, STOP, LOST, REFUSE, HANG, SLOW = "DIE", "STOP", "LOST", "REFUSE", "HANG", "SLOW"
-
 
 class Unpicklable(Exception):
     """What some library might raise."""
@@ -35,7 +33,7 @@ class Unpicklable(Exception):
 
 
 class UnrulyEngine(FakeEngine):
-    """Speaks like the fake engine, but for the words above.
+    """Speaks like the fake engine, but for the words of `misbehave`.
 
     Args:
         lanes: streams at a time.
@@ -83,6 +81,8 @@ def misbehave(word: str) -> None:
             raise EngineError("no such thing", code=ErrorCode.UNSUPPORTED_LANGUAGE)
         case "ODD":
             raise Unpicklable(needed=1)
+        case "CUDA":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         case "HANG":
             time.sleep(60)
         case "SLOW":
