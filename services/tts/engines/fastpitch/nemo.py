@@ -22,6 +22,10 @@ _FORMS: Mapping[str, dict[str, Any]] = {
 """What NeMo's functions of these names do to a text."""
 _OWN_RULES = frozenset({"fr-FR"})
 """Locales whose G2P has rules of its own that are not repeated here."""
+_RENAMED = {
+    "nemo.collections.tts.torch.g2ps.IPAG2P": "nemo.collections.tts.g2p.models.i18n_ipa.IpaG2p",
+}
+"""Names in published models that NeMo 3.0 no longer lets through; it knows the others itself."""
 _UNUSED = ("text_normalizer", "text_normalizer_call_kwargs", "validation_ds", "test_ds", "optim")
 """Sections that only training needs. The service has its own normaliser: NeMo's compiles grammars
 for a minute and would change words that the lexicon has decided."""
@@ -99,6 +103,9 @@ def _inference_config(config: Any) -> Any:
     with open_dict(config):
         for name in _UNUSED:
             config.pop(name, None)
+        g2p = (config.get("text_tokenizer") or {}).get("g2p")
+        if g2p is not None and g2p.get("_target_") in _RENAMED:
+            g2p["_target_"] = _RENAMED[g2p["_target_"]]
     return config
 
 

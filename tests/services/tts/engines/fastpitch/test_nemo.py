@@ -1,11 +1,14 @@
 """What is taken from NeMo's files: tokens, networks, mel settings."""
 
+import io
+import tarfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +112,43 @@ def test_both_halves_are_what_nemo_computes(model: NemoFastPitch, pace: float) -
         ours = model.decoder(torch.from_numpy(long), speaker)
     assert ours.shape[2] == frames.sum() > 20
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "g2p"),
+    [
+        ("arpabet", "nemo_text_processing.g2p.modules.EnglishG2p"),
+        ("arpabet", "nemo.collections.tts.torch.g2ps.EnglishG2p"),
+        ("ipa", "nemo.collections.tts.torch.g2ps.IPAG2P"),
+    ],
+)
+def test_models_of_earlier_releases(
+    fastpitch_files: Path, tmp_path: Path, model: str, g2p: str
+) -> None:
+    with (
+        tarfile.open(fastpitch_files / f"{model}.nemo") as new,
+        tarfile.open(tmp_path / "old.nemo", "w") as old,
+    ):
+        for member in new.getmembers():
+            if file := new.extractfile(member):
+                data = file.read()
+                if member.name.endswith("model_config.yaml"):
+                    data = as_earlier(yaml.safe_load(data), g2p)
+                member.size = len(data)
+                old.addfile(member, io.BytesIO(data))
+    loaded = load_fastpitch(tmp_path / "old.nemo", "cpu")
+    assert loaded.table == load_fastpitch(fastpitch_files / f"{model}.nemo", "cpu").table
+
+
+def as_earlier(config: dict[str, Any], g2p: str) -> bytes:
+    config["text_tokenizer"]["g2p"]["_target_"] = g2p
+    config["text_normalizer"] = {
+        "_target_": "nemo_text_processing.text_normalization.normalize.Normalizer",
+        "lang": "en",
+        "input_case": "cased",
+    }
+    config["train_ds"]["dataset"]["_target_"] = "nemo.collections.tts.torch.data.TTSDataset"
+    return yaml.safe_dump(config).encode()
 
 
 def test_a_file_that_is_none(tmp_path: Path, nemo_models: Any) -> None:
