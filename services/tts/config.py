@@ -155,7 +155,7 @@ class ChatterboxEngineConfig(EngineConfig):
     """Longer text makes the model lose its way."""
     cloned: MannerConfig = MannerConfig()
     """How cloned voices speak."""
-    voices: tuple[ChatterboxVoiceConfig, ...] = (CHATTERBOX_VOICE,)
+    voices: tuple[ChatterboxVoiceConfig, ...] = Field(default=(CHATTERBOX_VOICE,), min_length=1)
 
 
 class FastPitchVoiceConfig(StrictConfig):

@@ -5,6 +5,7 @@ them into sound, piece by piece. All of a request lives in its iterator; who spe
 each request, so two callers never hear each other's voice.
 """
 
+import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 import structlog
 
-from services.shared.protocol.base import ErrorCode
 from services.tts.engines.base import (
     AudioPiece,
     Capabilities,
@@ -113,6 +113,8 @@ class ChatterboxEngine:
         block: int | None = None,
         wait_s: float = 30.0,
     ) -> None:
+        if not sources:
+            raise EngineUnavailable("the chatterbox engine needs at least one voice")
         known = LANGUAGES if multilingual else ("en",)
         for source in sources:
             if not any(same_language(source.language.split("-")[0], each) for each in known):
@@ -129,12 +131,14 @@ class ChatterboxEngine:
         self._block = block
         self._wait_s = wait_s
         self._loaded: _Loaded | None = None
-        spoken = dict.fromkeys(source.language for source in sources)
+        spoken = tuple(dict.fromkeys(source.language for source in sources))
+        # Cloned voices speak all of the model's, with any region.
+        others = (each for each in known if each not in spoken)
         self.capabilities = Capabilities(
             streaming=True,
             word_timestamps=True,
             cloning=True,
-            languages=tuple(spoken) if spoken else known,
+            languages=(*spoken, *others),
             max_characters=max_characters,
             lanes=lanes,
         )
@@ -162,8 +166,6 @@ class ChatterboxEngine:
 
     def warm_up(self) -> None:
         loaded = self._require()
-        if not loaded.voices:
-            return
         for text in _WARM_TEXTS:
             for _ in self.synthesize(SynthesisRequest(text, loaded.voices[0].id, seed=0)):
                 pass
@@ -195,7 +197,7 @@ class ChatterboxEngine:
 
     def synthesize(self, request: SynthesisRequest) -> Generator[AudioPiece, None, None]:
         loaded = self._require()
-        voice = self._check(request, loaded)
+        voice = check_request(request, loaded.voices, self.capabilities)
         if not is_speakable(request.text):
             return
         tensors = self._tensors_of(request, loaded)
@@ -207,23 +209,6 @@ class ChatterboxEngine:
             )
         except (RuntimeError, ValueError) as error:  # torch's errors are RuntimeErrors
             raise engine_error(error) from error
-
-    def _check(self, request: SynthesisRequest, loaded: _Loaded) -> Voice:
-        voices = loaded.voices
-        if request.conditioning is not None:
-            language = request.language or self.capabilities.languages[0]
-            fits = any(same_language(language, each) for each in self.capabilities.languages)
-            if not fits:
-                raise EngineError(
-                    f"this Chatterbox model does not speak {language}; it speaks "
-                    f"{', '.join(self.capabilities.languages)}",
-                    code=ErrorCode.UNSUPPORTED_LANGUAGE,
-                )
-            voices = (self._cloned(request.voice, language),)
-        return check_request(request, voices, self.capabilities)
-
-    def _cloned(self, voice_id: str, language: str) -> Voice:
-        return Voice(voice_id, voice_id, language, SAMPLE_RATE, self.name, licence="")
 
     def _tensors_of(self, request: SynthesisRequest, loaded: _Loaded) -> VoiceTensors:
         given = request.conditioning
@@ -237,8 +222,8 @@ class ChatterboxEngine:
         return VoiceTensors.from_mapping(given.tensors)
 
     def _voice(self, source: ChatterboxSource, version: str) -> Voice:
-        manner = source.manner
-        settings = f"{manner.exaggeration:g}-{manner.cfg_weight:g}-{manner.temperature:g}"
+        # The manner of cloned voices is in it because their versions are made of this one.
+        settings = hashlib.sha256(repr((source.manner, self._manner)).encode()).hexdigest()
         return Voice(
             id=source.id,
             name=source.name,
@@ -247,7 +232,7 @@ class ChatterboxEngine:
             engine=self.name,
             licence=source.licence,
             sample=source.sample,
-            version=f"{version}-{settings}",
+            version=f"{version}-{settings[:8]}",
         )
 
     def _require(self) -> _Loaded:

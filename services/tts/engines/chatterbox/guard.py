@@ -101,7 +101,8 @@ class AlignmentGuard:
         self._frame += 1
         at = int(row.argmax())
         self._follow(row, at)
-        repeated, self._previous = last_token == self._previous, last_token
+        repeated = self._frame > 2 and last_token == self._previous
+        self._previous = last_token
         if repeated or self._tail.max() >= self._TOO_LONG or self._back > self._TOO_LONG:
             return Verdict.THE_END
         if self._count > self._EARLIER and at < self._count - self._LAST:

@@ -218,7 +218,7 @@ class Vocoder:
         frames = self._mel[:, :, start - self._first :]
         run = self._hift.decode(x=frames, s=cords[:, :, (start - self._first) * HOP :])
         samples = run[0].float().cpu().numpy()[(self._sent - start) * HOP :]
-        samples = self._begin(samples) if self._sent == 0 else self._blend(samples)
+        samples = self._blend(self._fade_in(samples))
         ready = (until - self._sent) * HOP
         self._tail = samples[ready : ready + _FADE]
         self._sent = until
@@ -236,10 +236,11 @@ class Vocoder:
         self._cords = cords[:, :, : certain * HOP]
         return cords
 
-    def _begin(self, samples: Floats) -> Floats:
+    def _fade_in(self, samples: Floats) -> Floats:
+        """The request's first samples, where these are among them."""
         fade = np.zeros(2 * _EDGE, dtype=np.float32)
         fade[_EDGE:] = (np.cos(np.linspace(np.pi, 0, _EDGE)) + 1) / 2
-        fade = fade[: len(samples)]
+        fade = fade[self._sent * HOP :][: len(samples)]
         samples[: len(fade)] *= fade
         return samples
 

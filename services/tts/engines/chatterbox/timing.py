@@ -85,7 +85,7 @@ class WordClock:
             start = max(starts[number], from_ms, self._until_ms)
             following = starts[number + 1] if number + 1 < len(starts) else None
             limit = until_ms if final else None
-            end = self._end(self._told + number, start, following, token_ms, limit)
+            end = self._end(start, following, token_ms, limit)
             if not final and start >= until_ms:
                 count = number
                 break
@@ -94,20 +94,12 @@ class WordClock:
         self._told += count
         return tuple(begun)
 
-    def _end(
-        self, number: int, start: int, following: int | None, token_ms: float, limit: int | None
-    ) -> int:
-        """Words end where the next one begins; where that is not known yet, it is guessed."""
+    def _end(self, start: int, following: int | None, token_ms: float, limit: int | None) -> int:
+        """Words end where the next one begins, at least as far as is known."""
         if following is not None:
             return max(start + 1, following)
-        if limit is not None:
-            return limit
-        word = self._words[number]
-        last = number + 1 == len(self._words)
-        length = 1 if last else self._words[number + 1].first - word.first
-        pace = self._heard / max(1, self._position)
-        guessed = start + round(length * pace * token_ms)
-        return max(start + 1, guessed, round(self._heard * token_ms))
+        known = int((self._heard - 1) * token_ms) if limit is None else limit
+        return max(start + 1, known)
 
 
 def _spread(starts: list[int], count: int, begin: int, end: int) -> list[int]:

@@ -49,7 +49,7 @@ def test_the_configuration_makes_the_engine_and_loading_says_what_is_missing(
     [engine] = create_engines(config, ModelStore(tmp_path))
     assert engine.name == "chatterbox"
     assert engine.capabilities.cloning
-    assert engine.capabilities.languages == ("de-DE",)
+    assert engine.capabilities.languages[:2] == ("de-DE", "ar")
     assert config.chatterbox.max_characters == engine.capabilities.max_characters == 280
     assert TtsConfig(engines=config).session_options(engine.capabilities).spoken_characters == 280
     with pytest.raises(EngineUnavailable, match="engines.chatterbox.model: there is no folder"):
