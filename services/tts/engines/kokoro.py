@@ -9,7 +9,6 @@ The decoder normalises over the whole utterance, so audio comes sentence by sent
 import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ from services.tts.engines.kokoro_phonemes import ESPEAK_VOICES, to_symbols
 from services.tts.engines.loudness import amplified
 from services.tts.engines.onnx_session import open_session, run_session
 from services.tts.engines.script import read_script, sample_spans
+from services.tts.engines.versions import version_of
 
 SAMPLE_RATE = 24_000
 HOP = 600
@@ -153,7 +153,7 @@ class _Model:
 
     def __init__(self, path: Path, threads: int) -> None:
         self.vocabulary = _read_vocabulary(path.with_name("vocab.json"))
-        self.version = _version(path)
+        self.version = version_of([path])
         self._stages: KokoroStages = split_kokoro(path)
         self._text = open_session(self._stages.text, threads, engine=KokoroEngine.name)
         self._sound = open_session(self._stages.sound, threads, engine=KokoroEngine.name)
@@ -201,7 +201,6 @@ class _Speaker:
         self._language = source.language
         self._styles = _read_styles(source.styles)
         self._gain_db = source.gain_db
-        identity = f"{model.version}/{_version(source.styles)}/{source.language}/{source.gain_db}"
         self.voice = Voice(
             id=source.id,
             name=source.name,
@@ -210,7 +209,7 @@ class _Speaker:
             engine=KokoroEngine.name,
             licence=source.licence,
             sample=source.sample,
-            version=sha256(identity.encode()).hexdigest()[:16],
+            version=version_of([source.styles], model.version, source.language, source.gain_db),
         )
 
     def speak(self, request: SynthesisRequest) -> Iterator[AudioPiece]:
@@ -269,15 +268,3 @@ def _read_styles(path: Path) -> Floats:
     if not styles.size or styles.size % STYLE:
         raise EngineUnavailable(f"{path.name} is no Kokoro voice: not rows of {STYLE} numbers")
     return styles.astype(np.float32).reshape(-1, STYLE)
-
-
-def _version(path: Path) -> str:
-    """Of a file's bytes: equal only for equal files."""
-    digest = sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise EngineUnavailable(f"{path} cannot be read: {error}") from error
-    return digest.hexdigest()[:16]

@@ -3,7 +3,6 @@
 piper-tts and espeak-ng are GPL-3; they are installed by the dependency group `piper` only.
 """
 
-import hashlib
 import json
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -27,6 +26,7 @@ from services.tts.engines.espeak import Espeak
 from services.tts.engines.loudness import amplified
 from services.tts.engines.onnx_session import open_session
 from services.tts.engines.script import read_script, sample_spans, take_begun
+from services.tts.engines.versions import version_of
 from services.tts.engines.vits import VitsModel, VitsScales
 from services.tts.engines.vits_graph import split_vits
 
@@ -116,6 +116,7 @@ class _PiperVoice:
     """One loaded voice."""
 
     def __init__(self, source: PiperSource, threads: int) -> None:
+        files = (source.model, source.model.with_name(source.model.name + ".json"))
         config = _read_config(source.model)
         inference = config.get("inference", {})
         self._scales = VitsScales(
@@ -139,7 +140,7 @@ class _PiperVoice:
             engine=PiperEngine.name,
             licence=source.licence,
             sample=source.sample,
-            version=_version(source),
+            version=version_of(files, source.speaker, source.gain_db),
         )
 
     def speak(self, request: SynthesisRequest) -> Iterator[AudioPiece]:
@@ -179,11 +180,3 @@ def _read_config(model: Path) -> dict[str, Any]:
     if kind != "espeak":
         raise EngineUnavailable(f"voice {model.name} needs {kind} phonemes; only espeak is served")
     return config
-
-
-def _version(source: PiperSource) -> str:
-    """Names all that decides how the voice sounds."""
-    digest = hashlib.sha256(f"{source.speaker} {source.gain_db}".encode())
-    for path in (source.model, source.model.with_name(source.model.name + ".json")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

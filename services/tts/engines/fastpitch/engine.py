@@ -34,9 +34,9 @@ from services.tts.engines.fastpitch.voices import (
     capabilities,
     check_speaker,
     speak,
-    version_of,
 )
 from services.tts.engines.interrupt import check_interrupt
+from services.tts.engines.versions import version_of
 
 
 @dataclass(frozen=True, slots=True)

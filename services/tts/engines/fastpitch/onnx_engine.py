@@ -34,9 +34,9 @@ from services.tts.engines.fastpitch.voices import (
     capabilities,
     check_speaker,
     speak,
-    version_of,
 )
 from services.tts.engines.onnx_session import CPU, open_session, run_session
+from services.tts.engines.versions import version_of
 
 Device = Literal["cpu", "cuda"]
 _PROVIDERS: dict[Device, tuple[str, ...]] = {"cpu": CPU, "cuda": ("CUDAExecutionProvider", *CPU)}

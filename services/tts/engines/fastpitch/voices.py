@@ -2,8 +2,6 @@
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
 
 from services.tts.engines.base import (
     AudioPiece,
@@ -54,16 +52,3 @@ def check_speaker(number: int, speakers: int, name: str) -> None:
     """Raises EngineUnavailable when a model has no speaker of this number."""
     if number >= max(1, speakers):
         raise EngineUnavailable(f"{name} has {max(1, speakers)} speakers; number {number} is none")
-
-
-def version_of(files: Iterable[Path], *settings: object) -> str:
-    """Names all that decides how a voice sounds. Raises EngineUnavailable."""
-    digest = sha256(repr(settings).encode())
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        except OSError as error:
-            raise EngineUnavailable(f"{path} cannot be read: {error}") from error
-    return digest.hexdigest()[:16]
