@@ -343,3 +343,15 @@ async def test_a_bucket_is_a_store_too(start_service: StartService) -> None:
         made = await make(http, 130.0)
         assert await pitch(http, made["id"]) == pytest.approx(130, rel=0.03)
         assert (await http.delete(f"/v1/voices/{made['id']}")).status_code == 204
+
+
+async def test_an_engine_in_a_process_of_its_own_clones_too(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    sections = cloning(tmp_path)
+    fake = FakeEngineConfig(enabled=True, cloning=True, isolated=True)
+    sections["engines"] = EnginesConfig(piper=PiperEngineConfig(enabled=False), fake=fake)
+    live = await start_service(**sections)
+    async with caller(live) as http:
+        made = await make(http, 170.0)
+        assert await pitch(http, made["id"]) == pytest.approx(170, rel=0.03)
