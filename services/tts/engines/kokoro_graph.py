@@ -11,12 +11,11 @@ The cuts are found by the module names that PyTorch's exporter gave the nodes: w
 encoder into the decoder. The only `Round` rounds the durations.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from services.tts.engines.base import EngineUnavailable
+from services.tts.engines.onnx_graph import OnnxGraph, read_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,99 +42,39 @@ def split_kokoro(path: Path) -> KokoroStages:
     Raises:
         EngineUnavailable: no such file, no `onnx`, or not a graph of this kind.
     """
+    graph = read_graph(path, engine="kokoro")
     try:
-        import onnx
-    except ImportError as error:
-        raise EngineUnavailable(
-            "the kokoro engine needs onnx; install it with: uv sync --group kokoro"
-        ) from error
-    try:
-        model = onnx.load(str(path))
-    except Exception as error:
-        raise EngineUnavailable(f"model {path.name} cannot be read: {error}") from error
-    try:
-        return _Cutter(onnx, model).cut()
+        return _cut(graph)
     except LookupError as error:
         raise EngineUnavailable(f"{path.name} is no Kokoro model: {error}") from error
 
 
-class _Cutter:
-    def __init__(self, onnx: Any, model: Any) -> None:
-        self._onnx = onnx
-        self._model = model
-        self._producer = {name: node for node in model.graph.node for name in node.output}
-        self._constants = {item.name: item for item in model.graph.initializer}
+def _cut(graph: OnnxGraph) -> KokoroStages:
+    if set(graph.inputs) != {"tokens", "style", "speed"}:
+        raise LookupError(f"its inputs are {', '.join(graph.inputs)}")
+    features, pitch, energy = (
+        str(graph.named(f"/encoder/{name}").output[0])
+        for name in ("MatMul_1", "Reshape", "Reshape_1")
+    )
+    durations = _durations(graph)
+    audio = graph.outputs[0]
+    number, index = graph.types.FLOAT, graph.types.INT64
+    between = {features: number, pitch: number, energy: number}
+    return KokoroStages(
+        text=graph.part(
+            {"tokens": index, "style": number, "speed": number}, {**between, durations: number}
+        ),
+        sound=graph.part({**between, "style": number}, {audio: number}),
+        features=features,
+        pitch=pitch,
+        energy=energy,
+        durations=durations,
+        audio=audio,
+    )
 
-    def cut(self) -> KokoroStages:
-        types = self._onnx.TensorProto
-        inputs = [item.name for item in self._model.graph.input]
-        if set(inputs) != {"tokens", "style", "speed"}:
-            raise LookupError(f"its inputs are {', '.join(inputs)}")
-        features = self._after("/encoder/MatMul_1")
-        pitch, energy = self._after("/encoder/Reshape"), self._after("/encoder/Reshape_1")
-        durations = self._durations()
-        audio = self._model.graph.output[0].name
-        floats = {features: types.FLOAT, pitch: types.FLOAT, energy: types.FLOAT}
-        return KokoroStages(
-            text=self._stage(
-                {"tokens": types.INT64, "style": types.FLOAT, "speed": types.FLOAT},
-                {**floats, durations: types.FLOAT},
-            ),
-            sound=self._stage({**floats, "style": types.FLOAT}, {audio: types.FLOAT}),
-            features=features,
-            pitch=pitch,
-            energy=energy,
-            durations=durations,
-            audio=audio,
-        )
 
-    def _after(self, name: str) -> str:
-        for node in self._model.graph.node:
-            if node.name == name:
-                return str(node.output[0])
-        raise LookupError(f"no node is named {name}")
-
-    def _durations(self) -> str:
-        rounds = [node for node in self._model.graph.node if node.op_type == "Round"]
-        if len(rounds) != 1:
-            raise LookupError(f"expected one Round node, found {len(rounds)}")
-        for node in self._model.graph.node:
-            if node.op_type == "Clip" and rounds[0].output[0] in node.input:
-                return str(node.output[0])
-        raise LookupError("the durations have no least value")
-
-    def _ancestors(
-        self, outputs: Iterable[str], stops: frozenset[str]
-    ) -> tuple[set[str], set[str]]:
-        """Tensors that `outputs` are made from, and those among them that no node makes."""
-        seen: set[str] = set()
-        roots: set[str] = set()
-        waiting = list(outputs)
-        while waiting:
-            name = waiting.pop()
-            if not name or name in seen or name in stops:
-                continue
-            seen.add(name)
-            node = self._producer.get(name)
-            if node is None:
-                roots.add(name)
-            else:
-                waiting += node.input
-        return seen, roots
-
-    def _stage(self, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> bytes:
-        helper = self._onnx.helper
-        seen, roots = self._ancestors(outputs, frozenset(inputs))
-        if foreign := roots - set(self._constants):
-            raise LookupError(f"a part also needs {', '.join(sorted(foreign))}")
-        graph = helper.make_graph(
-            [node for node in self._model.graph.node if seen.intersection(node.output)],
-            "stage",
-            [helper.make_tensor_value_info(name, kind, None) for name, kind in inputs.items()],
-            [helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()],
-            [item for name, item in self._constants.items() if name in roots],
-        )
-        model = helper.make_model(
-            graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version
-        )
-        return bytes(model.SerializeToString())
+def _durations(graph: OnnxGraph) -> str:
+    for node in graph.consumers(graph.only("Round").output[0]):
+        if node.op_type == "Clip":
+            return str(node.output[0])
+    raise LookupError("the durations have no least value")
