@@ -123,7 +123,7 @@ class Scheduler(Generic[P, R]):
         max_batch: most jobs in one batch.
         max_pending: most jobs waiting; more raise :class:`QueueFull`. URGENT work is bounded by
             its callers (one or two a session) and always admitted.
-        batch_cost: cost of one payload in any unit; with `max_cost` it limits what a batch holds.
+        batch_cost: cost of one payload in any unit, from which the time of a batch is predicted.
         max_batch_s: longest batch by prediction from what earlier ones took for their cost, so that
             a crowd of cheap jobs does not make the next urgent one wait; a single job always runs.
     """
@@ -138,7 +138,6 @@ class Scheduler(Generic[P, R]):
         max_batch: int = 1,
         max_pending: int = 1024,
         batch_cost: Callable[[P], float] = lambda _: 0.0,
-        max_cost: float = math.inf,
         max_batch_s: float = math.inf,
     ) -> None:
         self.name = name
@@ -147,7 +146,6 @@ class Scheduler(Generic[P, R]):
         self._max_batch = max_batch
         self._max_pending = max_pending
         self._batch_cost = batch_cost
-        self._max_cost = max_cost
         self._max_batch_s = max_batch_s
         self._pace = Pace()
         self._pending: list[_Job[P, R]] = []
@@ -311,7 +309,7 @@ class Scheduler(Generic[P, R]):
             if (job.key, job.priority) != (first.key, first.priority):
                 continue
             together = cost + job.cost
-            if together > self._max_cost or self._pace.predict(together) > self._max_batch_s:
+            if self._pace.predict(together) > self._max_batch_s:
                 continue
             batch.append(job)
             cost = together

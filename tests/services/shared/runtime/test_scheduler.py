@@ -115,22 +115,6 @@ async def test_equal_keys_share_a_batch() -> None:
     assert model.batches[1:] == [["a0", "a1", "a2"], ["b0", "b1", "b2"], ["a3"], ["b3"]]
 
 
-async def test_a_batch_holds_so_much_cost_and_no_more() -> None:
-    model = Model()
-    options: dict[str, Any] = {
-        "max_batch": 9,
-        "batch_cost": lambda payload: payload,
-        "max_cost": 10.0,
-    }
-    async with owned(model, **options) as scheduler:
-        blocking = scheduler.submit(1)
-        await asyncio.to_thread(model.entered.wait, 5)
-        jobs = [scheduler.submit(cost) for cost in (4, 5, 2, 1, 30, 3)]
-        model.gate.set()
-        await asyncio.gather(blocking, *jobs)
-    assert model.batches[1:] == [[4, 5, 1], [2, 3], [30]]
-
-
 # Faults.
 
 
@@ -456,6 +440,33 @@ async def test_a_batch_is_no_longer_than_predicted_time_allows() -> None:
     finally:
         assert await scheduler.close()
     assert 2 <= max(sizes) <= 4
+
+
+async def test_what_is_too_long_for_a_batch_lets_shorter_work_join() -> None:
+    batches = []
+
+    def run(batch: list[int]) -> list[int]:
+        batches.append(batch)
+        time.sleep(0.01 * sum(batch))
+        return batch
+
+    scheduler: Scheduler[int, int] = Scheduler(
+        "test",
+        run,
+        registry=CollectorRegistry(),
+        max_batch=16,
+        batch_cost=lambda payload: payload,
+        max_batch_s=0.15,
+    )
+    scheduler.start()
+    try:
+        await scheduler.submit(5)  # learns what one costs
+        blocking = scheduler.submit(20)
+        await asyncio.sleep(0.05)
+        await asyncio.gather(blocking, *(scheduler.submit(cost) for cost in (5, 30, 2)))
+    finally:
+        assert await scheduler.close()
+    assert batches == [[5], [20], [5, 2], [30]]
 
 
 def test_pace_follows_what_batches_take() -> None:
