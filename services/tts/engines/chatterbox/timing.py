@@ -8,6 +8,7 @@ with the real weights, which were not at hand, this has not been measured.
 Pure: numpy only.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from services.tts.engines.base import WordTime
 
 _REACH = 8
 """Text tokens that the voice may move on within a step; farther away it looks at something else."""
+
+
+_LENGTHENED = 1.5
+"""How much longer than the others the last word may be, which ends a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class WordClock:
 
     def __init__(self, words: Sequence[TimedWord]) -> None:
         self._words = words
+        self._length = 0
+        """Of the text, in tokens."""
         self._position = 0
         self._candidate = 0
         self._starts: list[int] = []
@@ -51,6 +58,7 @@ class WordClock:
 
     def observe(self, attention: npt.NDArray[np.float32]) -> None:
         """The next speech token; `attention` is over the text's tokens."""
+        self._length = len(attention)
         near = attention[self._position : self._position + _REACH]
         at = self._position + int(near.argmax()) if len(near) else self._position
         # A single look ahead is not yet speech: two tokens must agree.
@@ -98,8 +106,16 @@ class WordClock:
         """Words end where the next one begins, at least as far as is known."""
         if following is not None:
             return max(start + 1, following)
-        known = int((self._heard - 1) * token_ms) if limit is None else limit
-        return max(start + 1, known)
+        if limit is not None:
+            return max(start + 1, min(limit, self._last_end(start)))
+        return max(start + 1, int((self._heard - 1) * token_ms))
+
+    def _last_end(self, start: int) -> int:
+        """The last word is spoken about as fast as the others; after it there may be silence."""
+        first = self._words[-1].first
+        if len(self._words) == 1 or not start:
+            return sys.maxsize  # nothing to compare it with
+        return start + round(_LENGTHENED * start / first * (self._length - first))
 
 
 def _spread(starts: list[int], count: int, begin: int, end: int) -> list[int]:

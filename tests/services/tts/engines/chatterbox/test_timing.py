@@ -40,6 +40,16 @@ def test_words_begin_where_the_attention_comes_to_them(noise: float) -> None:
         assert word.start_ms == pytest.approx(truth.first / rate * 40, abs=100)
 
 
+def test_silence_at_the_end_is_not_the_last_word_s() -> None:
+    rng = np.random.default_rng(1)
+    clock = WordClock(WORDS)
+    for step in range(100):
+        clock.observe(attention(min(21.0, step * 0.5), rng, 0.0))
+    last = clock.begun(0, 4000, 40.0, final=True)[-1]
+    assert last.start_ms == pytest.approx(17 / 0.5 * 40, abs=100)
+    assert 1500 < last.end_ms < 2200
+
+
 def test_a_single_look_ahead_moves_nothing() -> None:
     rng = np.random.default_rng(1)
     clock = WordClock(WORDS)
