@@ -110,9 +110,10 @@ class Connection:
     async def _interruptible(self, receiving: Coroutine[Any, Any, T]) -> T:
         """Await what :meth:`leave` or idleness may end.
 
-        By cancelling, as `asyncio.timeout` does, but without a task or a timer for each message: at
-        200 callers those took half of the event loop's time. A message that came at the same moment
-        stays in the socket's queue; nobody reads it any more.
+        By cancelling, as `asyncio.timeout` does, but without a task or a timer for each message:
+        under overload by 200 callers, 46 % of a profiler's samples of the event loop's thread were
+        in those. A message that came at the same moment stays in the socket's queue; nobody reads
+        it any more.
         """
         receiver = asyncio.current_task()
         assert receiver is not None
