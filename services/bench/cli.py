@@ -1,14 +1,13 @@
 """`voice bench`: measure a service from outside, as its callers would."""
 
-import asyncio
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from services.bench.tts_cli import levels_of, tts
+from services.bench.commands import levels_of, measure
+from services.bench.tts_cli import tts
 
 if TYPE_CHECKING:
     from services.bench.run import Plan
@@ -84,25 +83,11 @@ def asr(
 
 
 def _measure(plan: "Plan", out: Path) -> None:
-    """Run, write the results, and end with 1 when something was lost."""
     from services.bench.chart import draw
-    from services.bench.report import show, write_json
+    from services.bench.report import show
     from services.bench.run import run_benchmark
 
-    console = Console()
-    out.mkdir(parents=True, exist_ok=True)
-    stem = out / f"asr-{datetime.now():%Y%m%d-%H%M%S}"
-
-    def say(sentence: str) -> None:
-        console.print(sentence, style="dim", highlight=False)
-
-    result = asyncio.run(run_benchmark(plan, stem.with_suffix(".log"), say))
-    write_json(result, stem.with_suffix(".json"))
-    draw(result, stem.with_suffix(".png"))
-    show(result, console)
-    console.print(f"{stem}.json, {stem}.png", highlight=False, soft_wrap=True)
-    if any(level.losses for level in result.levels):
-        raise typer.Exit(1)
+    measure("asr", out, partial(run_benchmark, plan), draw, show)
 
 
 def _wire(encoding: str, sample_rate: int) -> "Wire":

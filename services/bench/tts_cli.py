@@ -1,12 +1,12 @@
 """`voice bench tts`."""
 
-import asyncio
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+
+from services.bench.commands import levels_of, measure
 
 if TYPE_CHECKING:
     from services.bench.tts_run import TtsPlan
@@ -97,36 +97,11 @@ def tts(
 
 
 def _measure(plan: "TtsPlan", out: Path) -> None:
-    """Run, write the results, and end with 1 when something was lost."""
     from services.bench.tts_chart import draw_tts
     from services.bench.tts_report import show_tts
     from services.bench.tts_run import run_tts_benchmark
 
-    console = Console()
-    out.mkdir(parents=True, exist_ok=True)
-    stem = out / f"tts-{datetime.now():%Y%m%d-%H%M%S}"
-
-    def say(sentence: str) -> None:
-        console.print(sentence, style="dim", highlight=False)
-
-    result = asyncio.run(run_tts_benchmark(plan, stem.with_suffix(".log"), say))
-    stem.with_suffix(".json").write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    draw_tts(result, stem.with_suffix(".png"))
-    show_tts(result, console)
-    console.print(f"{stem}.json, {stem}.png", highlight=False, soft_wrap=True)
-    if any(level.losses for level in result.levels):
-        raise typer.Exit(1)
-
-
-def levels_of(text: str) -> tuple[int, ...]:
-    """ "1,4,8" → (1, 4, 8). Raises typer.BadParameter."""
-    try:
-        levels = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        levels = ()
-    if not levels or min(levels) < 1:
-        raise typer.BadParameter(f'--concurrency "{text}": expected numbers such as 1,4,8')
-    return levels
+    measure("tts", out, partial(run_tts_benchmark, plan), draw_tts, show_tts)
 
 
 def _feeds(text: str) -> tuple[str, ...]:

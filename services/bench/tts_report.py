@@ -1,12 +1,24 @@
 """TTS results for people."""
 
-from rich import box
+from functools import partial
+
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from services.bench.results import Spread
+from services.bench.figures import (
+    level_table,
+    machine_line,
+    number,
+    other_rows,
+    service_rows,
+    spread,
+)
 from services.bench.tts_results import TtsBench, TtsLevel
+
+_DECIMALS = 1
+_number = partial(number, decimals=_DECIMALS)
+_spread = partial(spread, decimals=_DECIMALS)
 
 
 def show_tts(result: TtsBench, console: Console) -> None:
@@ -15,24 +27,17 @@ def show_tts(result: TtsBench, console: Console) -> None:
 
 
 def _heading(result: TtsBench) -> Text:
-    machine, setup = result.machine, result.setup
+    setup = result.setup
     return Text(
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB; load before: "
-        f"{machine['load_before']}. {setup['sentences']} sentences, "
+        f"{machine_line(result.machine)} {setup['sentences']} sentences, "
         f"{setup['tokens_per_s']:g} tokens/s, talking {100 * setup['talk_share']:.0f} % of the "
         f"time, seed {setup['seed']}."
     )
 
 
 def _levels(result: TtsBench) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("listeners at once, feed")
-    for level in result.levels:
-        table.add_column(f"{level.concurrency} {level.feed}", justify="right")
-    columns = [_rows(level) for level in result.levels]
-    for name in columns[0] if columns else ():
-        table.add_row(name, *(column[name] for column in columns))
-    return table
+    heads = [f"{level.concurrency} {level.feed}" for level in result.levels]
+    return level_table("listeners at once, feed", heads, [_rows(level) for level in result.levels])
 
 
 def _rows(level: TtsLevel) -> dict[str, str]:
@@ -73,15 +78,12 @@ def _cancel(level: TtsLevel) -> dict[str, str]:
 def _load(level: TtsLevel) -> dict[str, str]:
     load, memory = level.load, level.memory
     return {
-        "service CPU, mean / peak %": f"{_number(load.cpu_percent)} / "
-        f"{_number(load.cpu_percent_max)}",
-        "service memory, mean / peak MB": f"{_number(load.rss_mb)} / {_number(load.rss_mb_max)}",
+        **service_rows(load, _DECIMALS),
         "memory, start → end MB (per 1000)": "–"
         if memory is None
         else f"{memory.start_mb:.0f} → {memory.end_mb:.0f} ({_number(memory.mb_per_1000)})",
         "event-loop lag, p99 ms": _number(load.loop_lag_p99_ms),
-        "CPU of generator / others, %": f"{load.generator_cpu_percent:.0f} / "
-        f"{load.other_cpu_percent:.0f}",
+        **other_rows(load),
     }
 
 
@@ -132,16 +134,6 @@ def _losses(result: TtsBench) -> list[Text]:
         for level in result.levels
         if level.losses
     ]
-
-
-def _spread(spread: Spread) -> str:
-    return " / ".join(_number(value) for value in (spread.p50, spread.p95, spread.p99))
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0f}" if abs(value) >= 20 or value == int(value) else f"{value:.1f}"
 
 
 def _ratio(value: float | None) -> str:
