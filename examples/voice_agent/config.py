@@ -25,21 +25,29 @@ class VoiceConfig(Frozen):
     lexicon: dict[str, str] = Field(default_factory=dict)
 
 
-class LlmConfig(Frozen):
-    """An OpenAI-compatible endpoint."""
+class LlmEndpoint(Frozen):
+    """Where an OpenAI-compatible server answers."""
 
     base_url: str = "http://127.0.0.1:8000/v1"
     model: str = "default"
     api_key_env: str | None = None
     """Environment variable that holds the key; keys themselves are never stored."""
+
+
+class LlmConfig(LlmEndpoint):
+    """An OpenAI-compatible endpoint, and how it is asked."""
+
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 300
     extra: dict[str, Any] = Field(default_factory=dict)
-    """More fields of the request's body."""
+    """More fields of the request's body; None takes one out, e.g. `{"stream_options": None}`."""
+    connect_s: Seconds = 2.0
     first_delta_s: Seconds = 6.0
     between_deltas_s: Seconds = 4.0
     retries: Annotated[int, Field(ge=0, le=5)] = 1
     """Of one answer, as long as nothing of it has been heard."""
+    fallbacks: tuple[LlmEndpoint, ...] = ()
+    """Asked in this order when the first one fails."""
 
 
 class HearingConfig(Frozen):
