@@ -51,6 +51,10 @@ class LanguagePack:
     """How the model is told of pressed keys; `{digits}` stands for them."""
 
 
+def _phrases(listed: str) -> frozenset[str]:
+    return frozenset(listed.split("|"))
+
+
 _ENGLISH = LanguagePack(
     sentences=MappingProxyType(
         {
@@ -71,46 +75,12 @@ _ENGLISH = LanguagePack(
             Sentence.FAILED: "I am sorry, I have a technical problem. Please call again later.",
         }
     ),
-    backchannels=frozenset(
-        [
-            "mm",
-            "mmm",
-            "mhm",
-            "mm hm",
-            "mm hmm",
-            "mhmm",
-            "hm",
-            "hmm",
-            "uh huh",
-            "uh",
-            "um",
-            "ah",
-            "oh",
-            "huh",
-            "yeah",
-            "yes",
-            "yep",
-            "yup",
-            "ok",
-            "okay",
-            "right",
-            "sure",
-            "i see",
-            "got it",
-            "all right",
-            "alright",
-            "good",
-            "great",
-            "cool",
-            "fine",
-            "exactly",
-            "of course",
-            "aha",
-        ]
+    backchannels=_phrases(
+        "mm|mmm|mhm|mm hm|mm hmm|mhmm|hm|hmm|uh huh|uh|um|ah|oh|huh|yeah|yes|yep|yup|ok"
+        "|okay|right|sure|i see|got it|all right|alright|good|great|cool|fine|exactly"
+        "|of course|aha"
     ),
-    stop_words=frozenset(
-        ["stop", "wait", "no", "pause", "hello", "hey", "excuse", "sorry", "hold"]
-    ),
+    stop_words=_phrases("stop|wait|no|pause|hello|hey|excuse|sorry|hold"),
     keys="(The caller pressed {digits} on the telephone's keys.)",
 )
 
@@ -134,36 +104,11 @@ _VIETNAMESE = LanguagePack(
             Sentence.FAILED: "Xin lỗi, hệ thống đang gặp sự cố. Xin gọi lại sau.",
         }
     ),
-    backchannels=frozenset(
-        [
-            "ừ",
-            "ừm",
-            "ờ",
-            "à",
-            "ạ",
-            "dạ",
-            "vâng",
-            "dạ vâng",
-            "vâng ạ",
-            "dạ dạ",
-            "ừ ừ",
-            "được",
-            "được rồi",
-            "rồi",
-            "ok",
-            "okay",
-            "ô kê",
-            "đúng",
-            "đúng rồi",
-            "hiểu rồi",
-            "thế à",
-            "vậy à",
-            "thế ạ",
-            "vậy ạ",
-            "ừ hử",
-        ]
+    backchannels=_phrases(
+        "ừ|ừm|ờ|à|ạ|dạ|vâng|dạ vâng|vâng ạ|dạ dạ|ừ ừ|được|được rồi|rồi|ok|okay|ô kê|đúng"
+        "|đúng rồi|hiểu rồi|thế à|vậy à|thế ạ|vậy ạ|ừ hử"
     ),
-    stop_words=frozenset(["khoan", "dừng", "không", "chờ", "đợi", "thôi", "alo"]),
+    stop_words=_phrases("khoan|dừng|không|chờ|đợi|thôi|alo"),
     keys="(Người gọi đã bấm {digits} trên bàn phím điện thoại.)",
 )
 
