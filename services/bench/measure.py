@@ -45,9 +45,9 @@ def measure_level(
         utterances=sum(len(call.script.spoken) for call in calls),
         wer=Wer.of(_sum(_score(passage, scorer) for passage in passages)),
         offline_wer=_offline_wer(passages, scorer, offline),
-        final_ms=_spread(passage.final_s for passage in passages),
-        first_partial_ms=_spread(passage.first_partial_s for passage in passages),
-        partial_gap_ms=_spread(gap for segment in segments for gap in gaps_s(segment)),
+        final_ms=Spread.of_seconds(passage.final_s for passage in passages),
+        first_partial_ms=Spread.of_seconds(passage.first_partial_s for passage in passages),
+        partial_gap_ms=Spread.of_seconds(gap for segment in segments for gap in gaps_s(segment)),
         flicker=round(sum(n for n, _ in flicker) / final_words, 3) if final_words else None,
         retractions=sum(retractions(segment) for segment in segments),
         cut=sum(passage.cut for passage in passages),
@@ -59,7 +59,7 @@ def measure_level(
         suppressed=sum(final.suppressed is not None for final in finals),
         lost_audio_ms=round(sum(_lost_ms(call) for call in calls), 1),
         call_errors=tuple(problem for call in calls for problem in _problems(call)),
-        lateness_ms=_spread(late for call in calls for late in call.lateness_s),
+        lateness_ms=Spread.of_seconds(late for call in calls for late in call.lateness_s),
         timings=_timings([final for final in finals if final.turn_end]),
         load=load,
         passages=tuple(
@@ -72,10 +72,6 @@ def measure_level(
 
 def _sum(errors: Iterable[WordErrors]) -> WordErrors:
     return sum(errors, WordErrors())
-
-
-def _spread(seconds: Iterable[float | None]) -> Spread:
-    return Spread.of_seconds([value for value in seconds if value is not None])
 
 
 def _score(passage: Passage, scorer: Scorer) -> WordErrors:

@@ -1,6 +1,6 @@
 """The shape of a benchmark's results, as they stand in the JSON. Durations say their unit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict
 from services.bench.wer import WordErrors
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A part of the results."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Spread(_Record):
+class Spread(Record):
     """A distribution of durations in milliseconds."""
 
     count: int
@@ -24,16 +26,18 @@ class Spread(_Record):
     max: float | None
 
     @classmethod
-    def of_seconds(cls, seconds: Sequence[float]) -> "Spread":
-        if not seconds:
+    def of_seconds(cls, seconds: Iterable[float | None]) -> "Spread":
+        """Of what is known; None is left out."""
+        known = [value for value in seconds if value is not None]
+        if not known:
             return cls(count=0, mean=None, p50=None, p95=None, p99=None, max=None)
-        ms = np.asarray(seconds) * 1000
+        ms = np.asarray(known) * 1000
         p50, p95, p99 = (round(float(value), 1) for value in np.percentile(ms, (50, 95, 99)))
         mean, top = round(float(ms.mean()), 1), round(float(ms.max()), 1)
-        return cls(count=len(seconds), mean=mean, p50=p50, p95=p95, p99=p99, max=top)
+        return cls(count=len(known), mean=mean, p50=p50, p95=p95, p99=p99, max=top)
 
 
-class Wer(_Record):
+class Wer(Record):
     """Corpus-level word error rate."""
 
     percent: float
@@ -53,7 +57,7 @@ class Wer(_Record):
         )
 
 
-class OfflineText(_Record):
+class OfflineText(Record):
     """What faster-whisper made of one whole recording."""
 
     text: str
@@ -62,7 +66,7 @@ class OfflineText(_Record):
     """Computing time."""
 
 
-class OfflineResult(_Record):
+class OfflineResult(Record):
     """faster-whisper's own `transcribe`, recording by recording, nothing else running."""
 
     model: str
@@ -73,7 +77,7 @@ class OfflineResult(_Record):
     """By recording, then by beam."""
 
 
-class TurnResult(_Record):
+class TurnResult(Record):
     """One turn; milliseconds of the call."""
 
     start_ms: float
@@ -83,7 +87,7 @@ class TurnResult(_Record):
     finals: int
 
 
-class PassageResult(_Record):
+class PassageResult(Record):
     """What was said and heard; `offline` is the text of beam 1 for the same recordings."""
 
     caller: int
@@ -102,7 +106,7 @@ class PassageResult(_Record):
     suppressed: tuple[str, ...]
 
 
-class ServerTimings(_Record):
+class ServerTimings(Record):
     """Means of the `timings` of finals that end a turn, as the service tells them."""
 
     vad_wait_ms: float
@@ -114,7 +118,7 @@ class ServerTimings(_Record):
     speculative_share: float
 
 
-class ServiceLoad(_Record):
+class ServiceLoad(Record):
     """The service's process (and its children) during one level; 100 % is one core."""
 
     cpu_percent: float | None
@@ -127,7 +131,7 @@ class ServiceLoad(_Record):
     """Everything else on this machine: over a few percent, the figures are disturbed."""
 
 
-class LevelResult(_Record):
+class LevelResult(Record):
     """One number of simultaneous callers."""
 
     concurrency: int
@@ -175,7 +179,7 @@ class LevelResult(_Record):
         return [f"{count} {what}" for what, count in counts.items() if count]
 
 
-class BenchResult(_Record):
+class BenchResult(Record):
     """A whole run."""
 
     date: str

@@ -1,6 +1,6 @@
 """From answers to figures. Pure: works on what was noted, however it came about."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -35,9 +35,13 @@ def measure_level(
         answers=len(answers),
         completed=len(whole),
         audio_s=round(audio_s, 1),
-        first_audio_ms=_spread(_since(answer.clause_s, answer.first_s) for answer in answers),
-        from_text_ms=_spread(_since(answer.began_s, answer.first_s) for answer in answers),
-        told_first_audio_ms=_spread(_told_s(answer) for answer in whole),
+        first_audio_ms=Spread.of_seconds(
+            _since(answer.clause_s, answer.first_s) for answer in answers
+        ),
+        from_text_ms=Spread.of_seconds(
+            _since(answer.began_s, answer.first_s) for answer in answers
+        ),
+        told_first_audio_ms=Spread.of_seconds(_told_s(answer) for answer in whole),
         underruns=len(holes),
         underrun_ms=round(sum(hole.gap_s for _, hole in holes) * 1000, 1),
         underruns_unwritten=sum(
@@ -47,9 +51,11 @@ def measure_level(
         real_time_factor=_pair([_factor(answer) for answer in whole if answer.player.heard_s]),
         cpu_per_audio=round(cpu_s / audio_s, 4) if cpu_s is not None and audio_s else None,
         cancelled=sum(answer.cancelled is not None for answer in answers),
-        cancel_ms=_spread(_since(answer.cancel_sent_s, answer.cancelled_s) for answer in answers),
+        cancel_ms=Spread.of_seconds(
+            _since(answer.cancel_sent_s, answer.cancelled_s) for answer in answers
+        ),
         bytes_after_cancelled=sum(answer.bytes_after_cancel for answer in answers),
-        length_error_ms=_spread(_length_error_s(answer) for answer in whole),
+        length_error_ms=Spread.of_seconds(_length_error_s(answer) for answer in whole),
         refused=sum(answer.refused for answer in answers),
         errors=tuple(answer.error for answer in answers if answer.error and not answer.refused),
         counts=counts,
@@ -87,10 +93,6 @@ def memory_of(series: Sequence[tuple[float, float]], answers: int) -> Memory | N
         mb_per_1000=growth,
         series=tuple((round(at, 1), round(size, 1)) for at, size in series[::step]),
     )
-
-
-def _spread(seconds: Iterable[float | None]) -> Spread:
-    return Spread.of_seconds([value for value in seconds if value is not None])
 
 
 def _since(start: float | None, end: float | None) -> float | None:

@@ -2,16 +2,10 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from services.bench.results import ServiceLoad, Spread, Wer
+from services.bench.results import Record, ServiceLoad, Spread, Wer
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Memory(_Record):
+class Memory(Record):
     """Resident memory of the service over a level."""
 
     start_mb: float
@@ -23,7 +17,7 @@ class Memory(_Record):
     """(seconds, MB), at most 200 points."""
 
 
-class ServiceCounts(_Record):
+class ServiceCounts(Record):
     """What the service counted during the level; None where it does not tell."""
 
     engine_free_p50_ms: float | None
@@ -34,14 +28,14 @@ class ServiceCounts(_Record):
     cache_misses: int | None
 
 
-class Pair(_Record):
+class Pair(Record):
     """A ratio's distribution."""
 
     p50: float | None
     p95: float | None
 
 
-class TtsLevel(_Record):
+class TtsLevel(Record):
     """One number of simultaneous listeners, one way of feeding them."""
 
     concurrency: int
@@ -93,7 +87,7 @@ class TtsLevel(_Record):
         return [f"{count} {what}" for what, count in counts.items() if count]
 
 
-class SpokenSentence(_Record):
+class SpokenSentence(Record):
     """One sentence, and what was understood of it."""
 
     text: str
@@ -104,7 +98,7 @@ class SpokenSentence(_Record):
     """Overall quality, 1 to 5, as DNSMOS P.835 predicts it."""
 
 
-class Quality(_Record):
+class Quality(Record):
     """Intelligibility and sound, sentence by sentence, nothing else running."""
 
     asr_model: str
@@ -115,7 +109,7 @@ class Quality(_Record):
     sentences: tuple[SpokenSentence, ...]
 
 
-class Similarity(_Record):
+class Similarity(Record):
     """How much a cloned voice sounds like its reference, by a speaker encoder."""
 
     mean: float
@@ -125,7 +119,7 @@ class Similarity(_Record):
     utterances: int
 
 
-class FormatResult(_Record):
+class FormatResult(Record):
     """One file format of `POST /v1/synthesize`."""
 
     format: str
@@ -136,7 +130,7 @@ class FormatResult(_Record):
     """Against the same rendition as PCM at the voice's own rate."""
 
 
-class CacheResult(_Record):
+class CacheResult(Record):
     """The same phrase again and again."""
 
     phrase: str
@@ -145,7 +139,7 @@ class CacheResult(_Record):
     hit_ms: Spread
 
 
-class TtsBench(_Record):
+class TtsBench(Record):
     """A whole run."""
 
     date: str

@@ -11,6 +11,7 @@ def test_spread_of_seconds_is_in_milliseconds() -> None:
 
 def test_spread_of_nothing() -> None:
     assert Spread.of_seconds([]).p50 is None
+    assert Spread.of_seconds([None, 0.5, None]) == Spread.of_seconds([0.5])
 
 
 def test_wer_is_told_in_percent() -> None:
