@@ -1,0 +1,76 @@
+"""Run the bridge: `python -m examples.asterisk_bridge [--config FILE] [--rescue]`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+
+from examples.asterisk_bridge.ari import AriError
+from examples.asterisk_bridge.bridge import load_conversation, rescue, running_bridge
+from examples.asterisk_bridge.config import BridgeConfig, ConfigError, LogConfig, load_config
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(config: BridgeConfig) -> None:
+    """Until SIGTERM or SIGINT."""
+    converse = load_conversation(config.conversation.factory)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stopping.set)
+    async with running_bridge(config, converse):
+        log.info("bridge_ready", app=config.ari.app, media=config.media.kind)
+        await stopping.wait()
+        log.info("bridge_drains", seconds=config.calls.drain_s)
+
+
+def configure_logging(config: LogConfig) -> None:
+    """JSON lines or coloured text, on standard error."""
+    render: structlog.types.Processor = (
+        structlog.processors.JSONRenderer()
+        if config.format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
+    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(levels[config.level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0 fine, 1 Asterisk, 2 configuration."""
+    parser = argparse.ArgumentParser(prog="python -m examples.asterisk_bridge", description=__doc__)
+    parser.add_argument("--config", type=Path, help="default: config.yaml beside the program")
+    parser.add_argument(
+        "--rescue",
+        action="store_true",
+        help="give the callers of a bridge that died to the fallback, and end",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        config = load_config(given.config)
+        configure_logging(config.log)
+        asyncio.run(rescue(config) if given.rescue else serve(config))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except AriError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

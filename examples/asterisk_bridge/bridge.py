@@ -1,0 +1,114 @@
+"""The running bridge: ARI, its events and the calls, as one context."""
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import AsyncIterator
+from typing import cast
+
+import structlog
+
+from examples.asterisk_bridge.ari import Ari, AriError
+from examples.asterisk_bridge.ari_events import Channel, StasisStart
+from examples.asterisk_bridge.ari_socket import AriSocket
+from examples.asterisk_bridge.calls import Call
+from examples.asterisk_bridge.config import BridgeConfig, ConfigError
+from examples.asterisk_bridge.media.choice import MediaFactory, choose_media
+from examples.asterisk_bridge.registry import Registry
+from examples.asterisk_bridge.transport import Conversation
+
+log = structlog.get_logger(__name__)
+
+_ASK_S = 2.0
+"""Between two attempts while Asterisk is not there yet."""
+
+
+class Bridge:
+    """Made by :func:`running_bridge`."""
+
+    def __init__(
+        self, config: BridgeConfig, ari: Ari, make_media: MediaFactory, converse: Conversation
+    ) -> None:
+        self._config = config
+        self._ari = ari
+        self._make_media = make_media
+        self._converse = converse
+        self.registry = Registry(config, ari, self._make_call)
+        self.socket = AriSocket(config.ari, self._on_start, self.registry.reconcile)
+
+    def _make_call(self, channel: Channel, args: tuple[str, ...]) -> Call:
+        return Call(
+            channel,
+            args,
+            config=self._config,
+            ari=self._ari,
+            socket=self.socket,
+            make_media=self._make_media,
+            converse=self._converse,
+        )
+
+    def _on_start(self, event: StasisStart) -> None:
+        self.registry.on_start(event)
+
+
+@contextlib.asynccontextmanager
+async def running_bridge(config: BridgeConfig, converse: Conversation) -> AsyncIterator[Bridge]:
+    """Takes calls from entering to leaving. Leaving drains: see `calls.drain_s`.
+
+    Waits for an Asterisk that is not there yet.
+    """
+    async with Ari(config.ari) as ari:
+        bridge = Bridge(config, ari, await _media_when_there(config, ari), converse)
+        tasks = [
+            asyncio.create_task(bridge.socket.run(), name="ari-socket"),
+            asyncio.create_task(bridge.registry.sweep(), name="sweeper"),
+        ]
+        try:
+            yield bridge
+        finally:
+            await bridge.registry.drain()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _media_when_there(config: BridgeConfig, ari: Ari) -> MediaFactory:
+    while True:
+        try:
+            return await choose_media(config, ari)
+        except AriError as error:
+            log.warning("asterisk_is_not_there", why=str(error), retry_s=_ASK_S)
+            await asyncio.sleep(_ASK_S)
+
+
+async def rescue(config: BridgeConfig) -> None:
+    """Give all callers of a bridge that died to the fallback, and remove what it made.
+
+    Raises:
+        AriError: Asterisk cannot be asked.
+    """
+
+    def no_call(channel: Channel, args: tuple[str, ...]) -> Call:
+        raise AssertionError("a rescuer takes no calls")
+
+    none = config.calls.model_copy(update={"max_calls": 0})
+    async with Ari(config.ari) as ari:
+        registry = Registry(config.model_copy(update={"calls": none}), ari, no_call)
+        await registry.reconcile()
+        await registry.drain()
+
+
+def load_conversation(name: str) -> Conversation:
+    """`module:callable`, imported.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"conversation.factory {name}: {error}") from None
+    if not callable(found):
+        raise ConfigError(f"conversation.factory {name} cannot be called")
+    return cast(Conversation, found)
