@@ -67,7 +67,7 @@ class EndSpeech:
 
 @dataclass(frozen=True, slots=True)
 class CancelSpeech:
-    """Its audio, made or not, is not wanted any more."""
+    """Make no more of it; what is there is forgotten, too, unless it was to be played."""
 
     utterance: int
     attempt: int

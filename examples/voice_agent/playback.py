@@ -42,6 +42,11 @@ class Playback:
         """When the last of what was sent had been heard; of account while nothing remains."""
         return self._dry_at
 
+    def position_ms(self, now: float) -> float:
+        """On the timeline."""
+        self._go_to(now)
+        return self._position
+
     def sent(self, now: float, utterance: int, ms: float) -> None:
         """`ms` more of an utterance were handed over."""
         self._go_to(now)
