@@ -140,11 +140,11 @@ def parse_json_calls(text: str) -> list[WrittenCall]:
     return calls
 
 
-def _json_call(value: object) -> WrittenCall:
-    if not isinstance(value, dict):
+def _json_call(item: object) -> WrittenCall:
+    if not isinstance(item, dict):
         raise NotACall("not an object")
-    if isinstance(value.get("function"), dict):
-        value = value["function"]
+    function = item.get("function")
+    value: dict[str, Any] = function if isinstance(function, dict) else item
     name = value.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise NotACall("without a name")
