@@ -237,11 +237,10 @@ class Dialogue:
         """The caller has heard an utterance to its end."""
         self.notes.agent(now, utterance, None)
         self._patience.quiet_since(now)
-        if utterance.kind == ANSWER:
-            self.failures = 0
         answer = self.answering.answer
         if answer is not None and answer.utterance is utterance:
             self.answering.answer = None
+            self.failures = 0
 
     def silence(self, now: float) -> None:
         """Stop speaking and answering; the history keeps what was heard."""
@@ -302,9 +301,12 @@ class Dialogue:
         self._patience.caller_is_there(now)
         recently = now - self.saying.playback.dry_at <= _ECHO_TAIL_S
         audible = self.saying.audible(now)
-        self.turn = OpenTurn(onset_s=now, echo_possible=audible or recently)
+        undecided = self.turn.barge if self.saying.playback.paused else None
+        self.turn = OpenTurn(now, echo_possible=audible or recently, barge=undecided)
         self.notes.happened(now, "speech_began", agent_audible=audible)
-        if not self.has_floor or self.ending.final or not self._config.barge.enabled:
+        if undecided is not None or not self.has_floor:
+            return
+        if self.ending.final or not self._config.barge.enabled:
             return
         wary = self._false_barges >= self._config.barge.wary_after
         self.turn.barge = Barge(now, paused=not wary)
