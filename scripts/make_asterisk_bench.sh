@@ -58,3 +58,4 @@ rm -rf "$folder"/var/cache/apt/archives/*.deb
 chroot "$folder" asterisk -V
 rm -f "$folder/.voice-services-unfinished"
 echo "$recipe" >"$stamp"
+echo "$folder is complete"

@@ -33,8 +33,7 @@ from examples.voice_agent.transport import AudioIn, CallInfo, Digit, MarkPlayed,
 
 log = structlog.get_logger(__name__)
 
-_CAUSE_S = 0.3
-"""After its StasisEnd a channel's end is told with its cause."""
+_NORMAL = "Normal Clearing"
 OUTCOME_VARIABLE = "VA_OUTCOME"
 """Tells the dial plan behind Stasis() why it has the call back."""
 
@@ -230,7 +229,7 @@ class Call:
             if event.channel_id == self.media_id:
                 self._media_told(event)
             else:
-                await self._caller_told(event)
+                self._caller_told(event)
 
     def _media_told(self, event: Event) -> None:
         match event:
@@ -240,30 +239,16 @@ class Call:
                 self._made.discard(self.media_id)
                 self._media_gone.set()
 
-    async def _caller_told(self, event: Event) -> None:
+    def _caller_told(self, event: Event) -> None:
         match event:
             case ChannelDtmfReceived(digit=digit, duration_ms=duration_ms):
                 self._inbox.put(Digit(digit, duration_ms))
             case ChannelHangupRequest(cause=cause):
-                self._hangup_cause = f"cause {cause}" if cause else ""
+                self._hangup_cause = _NORMAL if cause in (0, 16) else f"Q.850 cause {cause}"
             case ChannelDestroyed(cause_txt=text):
-                self._ending.say(text or self._hangup_cause or "gone", by_caller=True)
-            case StasisEnd():
-                await self._left()
-
-    async def _left(self) -> None:
-        """Its end is told with its cause right after."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CAUSE_S):
-                while True:
-                    event = await self._subscription.get()
-                    if event.channel_id == self.channel_id:
-                        if isinstance(event, ChannelDestroyed):
-                            await self._caller_told(event)
-                            return
-                    else:
-                        self._media_told(event)
-        self._ending.say(self._hangup_cause or "left", by_caller=True)
+                self._ending.say(text or self._hangup_cause or _NORMAL, by_caller=True)
+            case StasisEnd():  # its end in Asterisk is no longer told to us
+                self._ending.say(self._hangup_cause or "taken away", by_caller=True)
 
     def _deliver(self, event: AudioIn | MarkPlayed) -> None:
         self._inbox.put(event)

@@ -1,8 +1,9 @@
 """A phone call on Asterisk as a conversation sees it."""
 
 import asyncio
+import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 import structlog
@@ -41,10 +42,20 @@ class Ending:
     def __init__(self) -> None:
         self.done = asyncio.Event()
         self.said: HungUp | None = None
+        self._meant: HungUp | None = None
+
+    @contextlib.contextmanager
+    def meaning(self, cause: str) -> Iterator[None]:
+        """We are about to end it: what Asterisk tells of its end meanwhile is our doing."""
+        self._meant = HungUp(cause, by_caller=False)
+        try:
+            yield
+        finally:
+            self._meant = None
 
     def say(self, cause: str, *, by_caller: bool) -> None:
         if self.said is None:
-            self.said = HungUp(cause, by_caller)
+            self.said = self._meant or HungUp(cause, by_caller)
             self.done.set()
 
 
@@ -140,33 +151,33 @@ class AsteriskTransport:
             exists = f"DIALPLAN_EXISTS({context},{target},1)"
             if await self._ari.variable(self._channel_id, exists) == "0":
                 raise ValueError(f"there is no extension {target} in {context}")
-            await self._ari.continue_in_dialplan(
-                self._channel_id, context=context, extension=target, priority=1
-            )
+            with self._ending.meaning("transferred"):
+                await self._ari.continue_in_dialplan(
+                    self._channel_id, context=context, extension=target, priority=1
+                )
+                self._ending.say("transferred", by_caller=False)
         except AriError as error:
             raise self._closed(error) from None
-        self._ending.say("transferred", by_caller=False)
 
     async def hang_up(self, cause: str = "normal") -> None:
         self._check()
+        with self._ending.meaning("Normal Clearing"):
+            try:
+                await self._hang_up(cause)
+            except AriNotFound:
+                pass
+            except AriError as error:
+                raise self._closed(error) from None
+            self._ending.say("Normal Clearing", by_caller=False)
+
+    async def _hang_up(self, cause: str) -> None:
         try:
             await self._ari.hang_up(self._channel_id, cause)
-        except AriNotFound:
-            pass
         except AriRefused as error:
             if error.status != 400:
-                raise self._closed(error) from None
-            await self._hang_up_normally(cause)  # a cause that Asterisk does not know
-        except AriError as error:
-            raise self._closed(error) from None
-        self._ending.say("Normal Clearing", by_caller=False)
-
-    async def _hang_up_normally(self, cause: str) -> None:
-        log.warning("unknown_hangup_cause", cause=cause)
-        try:
+                raise
+            log.warning("unknown_hangup_cause", cause=cause)
             await self._ari.hang_up(self._channel_id)
-        except AriError as error:
-            raise self._closed(error) from None
 
     def _check(self) -> None:
         if self._ending.said is not None:

@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import structlog
@@ -62,7 +63,7 @@ class RtpMedia(asyncio.DatagramProtocol):
         self._reached: tuple[str, ...] = ()
         """Marks of the frame that is being heard."""
         self.strangers = 0
-        """Datagrams that were not from Asterisk, or not RTP of our format."""
+        """Datagrams that were not from Asterisk, or no RTP."""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -130,10 +131,12 @@ class RtpMedia(asyncio.DatagramProtocol):
         except ValueError:
             self.strangers += 1
             return
-        usable = 0 < len(packet.payload) <= _LARGEST_PAYLOAD
-        if packet.payload_type != self.format.payload_type or not usable:
-            self.strangers += 1  # comfort noise and telephone events; ARI tells us of the latter
+        if len(packet.payload) > _LARGEST_PAYLOAD:
+            self.strangers += 1
             return
+        if packet.payload_type != self.format.payload_type:
+            # Keys (ARI tells us of them) and comfort noise are no audio, but have their numbers.
+            packet = replace(packet, payload=b"")
         self._give(self._jitter.push(packet, time.monotonic()))
 
     def error_received(self, exc: Exception) -> None:
@@ -141,7 +144,7 @@ class RtpMedia(asyncio.DatagramProtocol):
 
     def _give(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
-        for payload in payloads:
+        for payload in filter(None, payloads):
             self._deliver(AudioIn(self._swapped(payload), now))
 
     def _send_frame(self) -> None:

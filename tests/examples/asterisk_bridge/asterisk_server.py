@@ -27,15 +27,16 @@ res_ari_playbacks res_ari_recordings res_ari_sounds res_sorcery_config res_sorce
 res_sorcery_astdb res_pjproject res_pjsip res_pjsip_session res_pjsip_sdp_rtp
 res_pjsip_caller_id res_pjsip_dtmf_info res_pjsip_endpoint_identifier_ip
 res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous res_pjsip_nat
-res_pjsip_rfc3326 res_pjsip_logger res_pjsip_pubsub res_rtp_multicast res_rtp_asterisk chan_pjsip chan_rtp bridge_simple
-bridge_softmix bridge_holding pbx_config app_stasis app_echo app_milliwatt app_playtones app_dial
-app_verbose func_channel func_callerid func_timeout app_senddtmf
-""".split()
+res_pjsip_rfc3326 res_pjsip_logger res_pjsip_pubsub res_rtp_multicast res_rtp_asterisk
+chan_pjsip chan_rtp bridge_simple bridge_softmix bridge_holding pbx_config app_stasis app_echo
+app_milliwatt app_playtones app_dial app_verbose func_channel func_callerid func_timeout
+app_senddtmf func_dialplan
+"""
 
-_EMPTY = (
-    "acl.conf ccss.conf cel.conf features.conf indications.conf manager.conf pjproject.conf "
-    "stasis.conf udptl.conf websocket_client.conf"
-).split()
+_EMPTY = """
+acl.conf ccss.conf cel.conf features.conf indications.conf manager.conf pjproject.conf
+stasis.conf udptl.conf websocket_client.conf
+"""
 """Without these files Asterisk complains at every start."""
 
 
@@ -152,7 +153,7 @@ class AsteriskServer:
         inside = "/" + str(self.folder.relative_to(self._root))
         for name in ("run", "log", "spool", "lib", "keys"):
             (self.folder / name).mkdir()
-        loads = "\n".join(f"load => {module}.so" for module in _MODULES)
+        loads = "\n".join(f"load => {module}.so" for module in _MODULES.split())
         files = {
             "asterisk.conf": f"""
 [directories]
@@ -225,7 +226,7 @@ exten => 3000,1,Answer()
  same => n,Echo()
 """,
             "cdr.conf": "[general]\nenable=no\n",
-            **dict.fromkeys(_EMPTY, ""),
+            **dict.fromkeys(_EMPTY.split(), ""),
         }
         for name, content in files.items():
             (self.folder / name).write_text(content.lstrip())
