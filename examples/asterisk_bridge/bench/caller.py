@@ -143,15 +143,23 @@ class PhoneCall:
         if self.over.is_set():
             return
         self.hung_up_by_us = True
-        self._end()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_BYE_S):
-                if self._final is None:
-                    self._send(self._request("CANCEL", f"sip:{self._number}@{self._at}"))
-                elif self._final.status == 200:
+                if self._final is None and self._sip is not None:
+                    await self._cancel()
+                if self._final is not None and self._final.status == 200:
                     self._sequence += 1
                     self._send(self._request("BYE", uri_of(self._final.header("Contact"))))
+                    self._end()
                     await self._byes.wait()
+        self._end()
+
+    async def _cancel(self) -> None:
+        """The answer may have crossed it, so an answer is waited for."""
+        self._send(self._request("CANCEL", f"sip:{self._number}@{self._at}"))
+        while self._final is None:
+            self._progress.clear()
+            await self._progress.wait()
 
     async def close(self) -> None:
         await self.hang_up()
