@@ -100,6 +100,7 @@ class Conversation:
         )
         self._ears = Ears(services.asr_url, services.asr_key, config, self._audio, self._tell)
         self._tasks: asyncio.TaskGroup
+        self._running: set[asyncio.Task[None]] = set()
         self._requests: dict[int, asyncio.Task[None]] = {}
         self._tool_tasks: dict[str, asyncio.Task[None]] = {}
         self._inbox: deque[ev.Event] = deque()
@@ -130,16 +131,14 @@ class Conversation:
     async def _talk(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            running = [
-                tasks.create_task(self._listen(), name="transport"),
-                tasks.create_task(self._prepare(), name="prepare"),
-                tasks.create_task(self._ears.run(), name="ears"),
-                tasks.create_task(self._voice.run(), name="voice"),
-                tasks.create_task(self._speak(), name="mouth"),
-                tasks.create_task(self._watch_clock(), name="clock"),
-            ]
+            self._start(self._listen())
+            self._start(self._prepare())
+            self._start(self._ears.run())
+            self._start(self._voice.run())
+            self._start(self._speak())
+            self._start(self._watch_clock())
             await self._over.wait()
-            for task in (*running, *self._requests.values(), *self._tool_tasks.values()):
+            for task in self._running:
                 task.cancel()
 
     async def _rescue(self, reason: str) -> None:
@@ -250,7 +249,10 @@ class Conversation:
         self._tell(ev.AudioComplete(utterance, 0))
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        return self._tasks.create_task(work)
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     async def _watch_clock(self) -> None:
         while True:
@@ -348,6 +350,8 @@ class Conversation:
 
     async def _think(self, ask: cmd.Ask) -> None:
         deltas = self._model.stream(ask.messages, ask.tools)
+        failure: ev.AnswerFailed | None = None
+        ended = False
         try:
             async for delta in deltas:
                 match delta:
@@ -356,9 +360,10 @@ class Conversation:
                     case ToolCall():
                         self._tell(ev.AnswerCall(ask.request, delta))
                     case AnswerEnd(reason, usage):
+                        ended = True  # but the client may want to put its connection in order
                         self._tell(ev.AnswerDone(ask.request, reason, usage))
-                        return
-            failure = ev.AnswerFailed(ask.request, "the answer broke off", retryable=True)
+            if not ended:
+                failure = ev.AnswerFailed(ask.request, "the answer broke off", retryable=True)
         except LanguageModelError as error:
             failure = ev.AnswerFailed(ask.request, str(error), error.retryable)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller must hear something
@@ -368,7 +373,8 @@ class Conversation:
             if isinstance(deltas, AsyncGenerator):
                 await deltas.aclose()
             self._requests.pop(ask.request, None)
-        self._tell(failure)
+        if failure is not None and not ended:
+            self._tell(failure)
 
     async def _use_tool(self, call: ToolCall) -> None:
         context = ToolContext(self._transport.info, self._config.language)
