@@ -1,0 +1,1 @@
+"""What is kept: agents, routes, and all that happened in every conversation."""

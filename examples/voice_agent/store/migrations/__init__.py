@@ -1,0 +1,1 @@
+"""Alembic's scripts. `voice agent migrate` runs them; :mod:`..migrate` says how."""
