@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.tts.engines.base import Floats
@@ -143,6 +143,7 @@ def sounded(hift: Any, mel: Any, ends: list[int], hold: int) -> Floats:
 
 @PROPERTY
 @given(ends=st.lists(st.integers(1, 119), max_size=4, unique=True).map(sorted))
+@example(ends=[9])  # with 8 held back the first piece is a frame: less than what is faded in
 def test_samples_in_pieces_are_the_samples_at_once(hift: Any, ends: list[int]) -> None:
     from services.tts.engines.chatterbox.speech import HOLD, HOP
 
