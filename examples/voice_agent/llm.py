@@ -76,6 +76,7 @@ class OpenAiLanguageModel:
             timeout=httpx.Timeout(None, connect=config.connect_s, pool=config.connect_s),
             limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S),
             trust_env=False,
+            verify=any(e.where.base_url.startswith("https:") for e in self._endpoints),
             transport=transport,
         )
 
