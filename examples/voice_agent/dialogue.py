@@ -5,6 +5,7 @@ is :mod:`.saying`'s business, how answers come about that of :mod:`.answering`, 
 nothing happens that of :mod:`.patience`, and how a call ends that of :mod:`.ending`.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 from examples.voice_agent import events as ev
@@ -61,6 +62,9 @@ class Dialogue:
         self.answering = Answering(out, config, tools, self.history, self.saying)
         self.ending = Ending(out, config, self.notes, self.saying)
         self.turn = OpenTurn()
+        """The one that is being spoken, or a new one."""
+        self._unfinished: deque[OpenTurn] = deque()
+        """Earlier ones whose last final is still on its way."""
         self.failures = 0
         """Answers in a row that could not be had."""
         self._tool_started: dict[str, float] = {}
@@ -109,6 +113,7 @@ class Dialogue:
             case ev.HearingLost(reason):
                 self._resume_if_paused(now)
                 self.turn = OpenTurn()
+                self._unfinished.clear()
                 self._drop_speculation()
                 self._patience.hearing_lost(now, reason)
             case ev.HearingBack():
@@ -302,26 +307,34 @@ class Dialogue:
         recently = now - self.saying.playback.dry_at <= _ECHO_TAIL_S
         audible = self.saying.audible(now)
         undecided = self.turn.barge if self.saying.playback.paused else None
+        if self.turn.speaking:
+            self._unfinished.append(self.turn)
         self.turn = OpenTurn(now, echo_possible=audible or recently, barge=undecided)
         self.notes.happened(now, "speech_began", agent_audible=audible)
-        if undecided is not None or not self.has_floor:
+        if undecided is None:
+            wary = self._false_barges >= self._config.barge.wary_after
+            self._contend(now, pause=not wary)
+
+    def _contend(self, now: float, *, pause: bool) -> None:
+        """The caller speaks, and so does the agent, or is about to: wait for words."""
+        if not self.has_floor or self.ending.final or not self._config.barge.enabled:
             return
-        if self.ending.final or not self._config.barge.enabled:
-            return
-        wary = self._false_barges >= self._config.barge.wary_after
-        self.turn.barge = Barge(now, paused=not wary)
-        if not wary:
+        self.turn.barge = Barge(now, paused=pause)
+        if pause and not self.saying.playback.paused:
             self.saying.pause(now)
 
-    def _judge(self, now: float, text: str) -> Judged:
+    def _judge(self, now: float, text: str, turn: OpenTurn) -> Judged:
         self.saying.log_heard(now)
-        return self._hearing.judge(text, self.turn.echo_onset_s)
+        return self._hearing.judge(text, turn.echo_onset_s)
 
     def _partial(self, now: float, text: str) -> None:
-        whole = self.turn.text(text)
+        turn = self.turn
+        whole = turn.text(text)
         self.notes.happened(now, "partial", text=whole)
-        barge = self.turn.barge
-        if barge is not None and barge.is_real(now, self._judge(now, whole), self._config.barge):
+        if turn.barge is None:
+            self._contend(now, pause=False)
+        judged = self._judge(now, whole, turn)
+        if turn.barge is not None and turn.barge.is_real(now, judged, self._config.barge):
             self._interrupt(now, whole)
 
     def _pending(self, now: float, text: str) -> None:
@@ -329,7 +342,7 @@ class Dialogue:
         turn.pending_s = now
         whole = turn.text(text)
         self.notes.happened(now, "turn_pending", text=whole)
-        judged = self._judge(now, whole)
+        judged = self._judge(now, whole, turn)
         if turn.barge is not None:
             if not judged.real:
                 self._resume_if_paused(now)
@@ -355,22 +368,25 @@ class Dialogue:
             self.answering.drop()
 
     def _final(self, now: float, event: ev.FinalHeard) -> None:
-        turn = self.turn
+        turn = self._unfinished[0] if self._unfinished else self.turn
+        is_latest = turn is self.turn
         whole = turn.text(event.text)
         self.notes.happened(now, "asr_final", text=event.text, turn_end=event.turn_end)
         if not event.turn_end:
             turn.parts = [whole] if whole else []
             self._drop_speculation()
             return
-        judged = self._judge(now, whole)
+        judged = self._judge(now, whole, turn)
         over_agent = turn.barge is not None
-        if turn.barge is not None:
-            if judged.real:
-                self._interrupt(now, whole)
-            else:
-                self._resume_if_paused(now)
+        if judged.real:
+            self._interrupt_if_speaking(now, whole)
+        elif is_latest:
+            self._resume_if_paused(now)
         late_reply = judged.verdict is Verdict.BACKCHANNEL and self._is_late_reply(now)
-        self.turn = OpenTurn()
+        if is_latest:
+            self.turn = OpenTurn()
+        else:
+            self._unfinished.popleft()
         self._patience.quiet_since(now)
         is_turn = judged.real or (judged.verdict is Verdict.BACKCHANNEL and not over_agent)
         if not is_turn and not late_reply:
@@ -379,6 +395,8 @@ class Dialogue:
                 self.notes.happened(now, "not_a_turn", text=whole, verdict=judged.verdict.value)
             return
         self._caller_said(now, whole, final=event, pending_s=turn.pending_s)
+        if self.turn.speaking and self.turn.barge is None:
+            self._contend(now, pause=True)  # they already say more
 
     def _is_late_reply(self, now: float) -> bool:
         """A "yes" when hardly anything is left of a question."""
@@ -434,6 +452,10 @@ class Dialogue:
         self.silence(now)
         self.ending.call_off()
         self._false_barges = 0
+
+    def _interrupt_if_speaking(self, now: float, why: str) -> None:
+        if self.has_floor and self._config.barge.enabled and not self.ending.final:
+            self._interrupt(now, why)
 
     def _resume_if_paused(self, now: float) -> None:
         barge = self.turn.barge

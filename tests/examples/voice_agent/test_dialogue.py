@@ -299,6 +299,38 @@ def test_who_goes_on_before_the_answer_is_heard_is_answered_once() -> None:
     assert [turn.generated for turn in call.agent_turns()] == ["Both."]
 
 
+def test_a_final_that_comes_after_the_next_onset_belongs_to_the_turn_before() -> None:
+    call = _speaking()
+    call.tell(ev.SpeechBegan())
+    call.run(0.2)
+    call.tell(ev.SpeechBegan())
+    call.run(0.1)
+    call.final("Okay.")  # of the first
+    assert not call.all(cmd.Resume)
+    call.tell(ev.PartialHeard("please cancel"))
+    assert call.all(cmd.Silence)
+    call.final("Please cancel it.")
+    assert call.caller_turns == ["Count for me", "Please cancel it."]
+
+
+def test_who_already_says_more_is_not_talked_over() -> None:
+    call = VirtualCall(None, says("Wrong."), says("Both."))
+    call.until_quiet()
+    call.tell(ev.SpeechBegan())
+    call.run(1.0)
+    call.tell(ev.SpeechBegan())
+    call.final("I want a table")  # of the first
+    at = call.now
+    call.run(0.8)
+    call.tell(ev.PartialHeard("for two people"))
+    call.run(0.5)
+    assert not [t for t, _ in call.heard if t > at]
+    call.final("for two people")
+    call.until_quiet()
+    assert call.messages()[-1] == ("user", "I want a table for two people")
+    assert [turn.generated for turn in call.agent_turns()][-1] == "Both."
+
+
 # Patience.
 
 
