@@ -33,6 +33,8 @@ from examples.voice_agent.transport import AudioIn, CallInfo, Digit, MarkPlayed,
 
 log = structlog.get_logger(__name__)
 
+_TOLD_S = 0.5
+"""A command that fails because the caller is gone may be faster than the event that says so."""
 _NORMAL = "Normal Clearing"
 OUTCOME_VARIABLE = "VA_OUTCOME"
 """Tells the dial plan behind Stasis() why it has the call back."""
@@ -129,7 +131,8 @@ class Call:
             async with asyncio.timeout(self._config.max_call_s):
                 await self._live()
         except (AriError, MediaError) as error:
-            self._failed("setup_failed", error)
+            if not await self._is_ending():
+                self._failed("setup_failed", error)
         except TimeoutError:
             self._failed("too_long", TimeoutError("the call took too long"))
         except asyncio.CancelledError:
@@ -140,6 +143,13 @@ class Call:
             raise
         finally:
             await self._release(watcher)
+
+    async def _is_ending(self) -> bool:
+        """A caller who hangs up while things are made for them makes that fail, then is told."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TOLD_S):
+                await self._ending.done.wait()
+        return self.is_over
 
     async def _live(self) -> None:
         try:

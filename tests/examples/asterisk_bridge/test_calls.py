@@ -103,7 +103,7 @@ async def test_short_calls_leave_nothing(
         await nothing_left(asterisk)
         assert bridge.socket.subscribed == 0
         assert len(asyncio.all_tasks()) <= tasks
-        assert len(os.listdir("/proc/self/fd")) <= files + 2  # connections kept for reuse
+        assert len(os.listdir("/proc/self/fd")) <= files + 10  # connections to ARI are kept a while
 
 
 async def _call_and_hang_up(asterisk: "AsteriskServer", count: int) -> None:
