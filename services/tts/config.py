@@ -153,6 +153,10 @@ class ChatterboxEngineConfig(EngineConfig):
     """Requests at the same time; the language model takes them as one batch."""
     max_characters: int = Field(default=280, ge=100, le=400)
     """Longer text makes the model lose its way."""
+    block: int = Field(default=12, ge=0, le=250)
+    """Speech tokens (40 ms each) that the audio model makes at once, hearing these and the earlier
+    ones: 480 ms. More sounds smoother, perhaps, and begins later. 0: it hears all that there is,
+    as in the library; then pieces of audio are not quite what the whole would be."""
     cloned: MannerConfig = MannerConfig()
     """How cloned voices speak."""
     voices: tuple[ChatterboxVoiceConfig, ...] = Field(default=(CHATTERBOX_VOICE,), min_length=1)
@@ -245,8 +249,11 @@ class IsolationConfig(StrictConfig):
     load_s: float = Field(default=300.0, gt=0, le=3600)
     """Longest loading and warming up; also of a restart."""
     piece_s: float = Field(default=20.0, gt=0, le=600)
-    """A process that takes longer for a piece of audio, or for the conditioning of a cloned voice,
-    is taken for stuck and ended. Keep it below `engine_timeout_s`."""
+    """A process that takes longer for a piece of audio is taken for stuck and ended. Keep it below
+    `engine_timeout_s`."""
+    condition_s: float = Field(default=60.0, gt=0, le=600)
+    """The same for the conditioning of a cloned voice, which hears a minute of speech. Keep it at
+    or above `voices.reference.condition_s`, whose end leaves the process alive."""
     wait_s: float = Field(default=5.0, ge=0, le=600)
     """For so long after a loss requests wait for the restart; later ones are refused at once."""
     max_restarts: int = Field(default=5, ge=0, le=1000)

@@ -170,6 +170,7 @@ def _chatterbox(config: "ChatterboxEngineConfig", store: ModelStore) -> TtsEngin
         multilingual=config.multilingual,
         max_characters=config.max_characters,
         threads=config.threads,
+        block=config.block,
     )
 
 

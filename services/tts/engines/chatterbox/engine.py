@@ -93,7 +93,7 @@ class ChatterboxEngine:
         max_characters: longest text of one request; beyond 300 or so the model loses its way.
         budget: the longest speech that a text is given.
         threads: CPU threads of the process's torch, where it runs on the CPU.
-        block: see `speech.MelFlow`.
+        block: see `speech.MelFlow`; the engine can begin after the first one.
         wait_s: longest wait for a piece's tokens.
     """
 
@@ -110,7 +110,7 @@ class ChatterboxEngine:
         max_characters: int = 280,
         budget: TokenBudget = TokenBudget(),  # noqa: B008 - frozen
         threads: int | None = None,
-        block: int | None = None,
+        block: int = 12,
         wait_s: float = 30.0,
     ) -> None:
         if not sources:
@@ -146,7 +146,6 @@ class ChatterboxEngine:
     def load(self) -> None:
         self.close()
         models = self._load_models()
-        from services.tts.engines.chatterbox.speech import BLOCK
         from services.tts.engines.chatterbox.streaming import Speech, limit_threads
 
         if self._threads is not None:
@@ -154,7 +153,7 @@ class ChatterboxEngine:
         speech = Speech(
             models,
             lanes=self.capabilities.lanes,
-            block=BLOCK if self._block is None else self._block,
+            block=self._block,
             wait_s=self._wait_s,
         )
         loaded = _Loaded(models, speech)
@@ -223,7 +222,8 @@ class ChatterboxEngine:
 
     def _voice(self, source: ChatterboxSource, version: str) -> Voice:
         # The manner of cloned voices is in it because their versions are made of this one.
-        settings = hashlib.sha256(repr((source.manner, self._manner)).encode()).hexdigest()
+        settings = repr((source.manner, self._manner, self._block)).encode()
+        digest = hashlib.sha256(settings).hexdigest()
         return Voice(
             id=source.id,
             name=source.name,
@@ -232,7 +232,7 @@ class ChatterboxEngine:
             engine=self.name,
             licence=source.licence,
             sample=source.sample,
-            version=f"{version}-{settings[:8]}",
+            version=f"{version}-{digest[:8]}",
         )
 
     def _require(self) -> _Loaded:

@@ -52,8 +52,8 @@ log = structlog.get_logger(__name__)
 
 _PIECES = (1, 1, 2, 4)
 _PIECE = 8
-"""Blocks of a piece: little for the first to come soon, then more, so that the growing cost of a
-piece is paid seldom."""
+"""Of a piece, in the usual blocks: little for the first to come soon, then more, so that the
+growing cost of a piece is paid seldom."""
 _LIMIT = 0.99
 _HURRIED = 0.4
 """Tokens a character, below which nobody speaks."""
@@ -78,6 +78,8 @@ class Speech:
         self._prompts = Prompts(t3)
         self._loop = TokenLoop(self._prompts, Backbone(t3, lanes, models.aligned_heads))
         self._flow = MelFlow(models.s3gen.flow, block=block)
+        self._unit = block or BLOCK
+        """Tokens of which pieces hold a whole number."""
         self._wait_s = wait_s
         self._reader = TextReader(
             models.tokenizer,
@@ -111,14 +113,15 @@ class Speech:
         seed = secrets.randbits(63) if request.seed is None else request.seed
         tokens = self._begin(text, voice, manner, seed, budget)
         try:
-            pieces = _targets()
+            pieces = _targets(self._unit)
             target = next(pieces)
             spoken = self._wait(tokens, target)
             if self._is_suspicious(spoken, target, len(request.text)):
                 log.warning("speech went wrong and is begun again", ending=spoken.ending)
                 tokens = self._begin(text, voice, manner, seed + 1, budget)
                 spoken = self._wait(tokens, target)
-            making = _Making(self._models, self._flow, text, _aligned(voice), request.speed, seed)
+            heard = _aligned(voice, self._unit)
+            making = _Making(self._models, self._flow, text, heard, request.speed, seed)
             while True:
                 said = _valid(spoken)
                 final = len(said.tokens) < target
@@ -225,11 +228,11 @@ def limit_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _targets() -> Iterator[int]:
-    """Tokens with which a piece can be made."""
+def _targets(unit: int) -> Iterator[int]:
+    """Tokens with which a piece can be made that ends with a block of attention."""
     end = 0
     for blocks in chain(_PIECES, repeat(_PIECE)):
-        end += blocks * BLOCK
+        end += max(1, round(blocks * BLOCK / unit)) * unit
         yield end + LOOK_AHEAD
 
 
@@ -247,9 +250,9 @@ def _first(spoken: Spoken, count: int) -> Spoken:
     return Spoken(spoken.tokens[:count], spoken.attention[:count], spoken.ending)
 
 
-def _aligned(voice: VoiceTensors) -> VoiceTensors:
+def _aligned(voice: VoiceTensors, unit: int) -> VoiceTensors:
     """The reference without its first moment, so that blocks of attention begin with the speech."""
-    odd = voice.reference_tokens.shape[1] % BLOCK
+    odd = voice.reference_tokens.shape[1] % unit
     return VoiceTensors(
         voice.speaker,
         voice.prompt_tokens,

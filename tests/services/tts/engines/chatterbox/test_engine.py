@@ -147,6 +147,22 @@ def test_audio_begins_before_the_speech_is_made(chatterbox_engine: ChatterboxEng
     assert made < 100  # of 630
 
 
+@pytest.mark.parametrize(("block", "tokens"), [(25, 25), (0, 12)])
+def test_the_first_piece_is_a_block(
+    chatterbox_library: Any, chatterbox_models: Any, block: int, tokens: int
+) -> None:
+    # The block is a setting of the network, which the other tests share.
+    models = replace(chatterbox_models, s3gen=chatterbox_library.small_s3gen())
+    sources = [ChatterboxSource("chatterbox", "Chatterbox", "en")]
+    engine = ChatterboxEngine(lambda: models, sources, budget=TokenBudget(4.0, 0.0), block=block)
+    engine.load()
+    first, second, *_ = list(engine.synthesize(ask()))
+    engine.close()
+    assert len(first.samples) == (2 * tokens - 8) * 480
+    if block:  # what comes next begins where a block does, and is as much
+        assert len(second.samples) == 2 * tokens * 480
+
+
 def test_a_cancelled_stream_makes_no_more_tokens(chatterbox_engine: ChatterboxEngine) -> None:
     assert chatterbox_engine._loaded is not None
     speech = chatterbox_engine._loaded.speech
