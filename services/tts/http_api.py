@@ -117,7 +117,10 @@ class Reading:
             return await anext(self._data, b"")
         except EngineError as error:
             raise ProtocolError(
-                error.code, error.message, retry_after_s=error.retry_after_s
+                error.code,
+                error.message,
+                retry_after_s=error.retry_after_s,
+                retryable=error.retryable,
             ) from None
 
     def more_bytes(self) -> AsyncIterator[bytes]:

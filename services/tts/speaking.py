@@ -181,7 +181,9 @@ class SpeakingQueue:
         yield from self._drain(context)
         yield from self._remove(context, now)
         self.failed.append(context.id)
-        told = ProtocolError(error.code, error.message, context_id=context.id)
+        told = ProtocolError(
+            error.code, error.message, context_id=context.id, retryable=error.retryable
+        )
         yield Send(told.to_message())
         if told.traits.close is not None:
             yield Close(told.traits.close)

@@ -126,6 +126,7 @@ class Flight:
                     self._error.message,
                     code=self._error.code,
                     retry_after_s=self._error.retry_after_s,
+                    retryable=self._error.retryable,
                 )
             if self._ended:
                 return None

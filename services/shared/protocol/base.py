@@ -146,6 +146,7 @@ class ProtocolError(Exception):
         *,
         context_id: str | None = None,
         retry_after_s: int | None = None,
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -153,6 +154,8 @@ class ProtocolError(Exception):
         self.context_id = context_id
         self.retry_after_s = retry_after_s
         """For HTTP's Retry-After, where the usual time is not right."""
+        self.retryable = ERRORS[code].retryable if retryable is None else retryable
+        """Whether the same may succeed later; None as an argument: as errors of this code do."""
 
     @property
     def traits(self) -> ErrorTraits:
@@ -167,6 +170,6 @@ class ProtocolError(Exception):
         return Error(
             code=self.code,
             message=self.message,
-            retryable=self.traits.retryable,
+            retryable=self.retryable,
             context_id=self.context_id,
         )

@@ -27,17 +27,15 @@ class EngineError(Exception):
         *,
         code: ErrorCode = ErrorCode.ENGINE_FAILED,
         retry_after_s: int | None = None,
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.retry_after_s = retry_after_s
         """For HTTP's Retry-After, where the usual time is not right."""
-
-    @property
-    def retryable(self) -> bool:
-        """The same request may succeed later."""
-        return ERRORS[self.code].retryable
+        self.retryable = ERRORS[code].retryable if retryable is None else retryable
+        """The same request may succeed later; None as an argument: as errors of this code do."""
 
 
 class EngineUnavailable(EngineError):

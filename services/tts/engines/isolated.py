@@ -37,6 +37,7 @@ from services.tts.engines.frames import (
     Spec,
 )
 from services.tts.engines.interrupt import interruptible
+from services.tts.engines.quarantine import Quarantine, key_of
 from services.tts.engines.restarts import RestartPolicy, Restarts, State
 from services.tts.engines.worker_process import WorkerProcess
 
@@ -50,6 +51,8 @@ class IsolationPolicy(RestartPolicy, Protocol):
     def load_s(self) -> float: ...
     @property
     def piece_s(self) -> float: ...
+    @property
+    def condition_s(self) -> float: ...
     @property
     def stop_s(self) -> float: ...
 
@@ -80,6 +83,7 @@ class IsolatedEngine:
         self._threads = threads
         self._restarted = restarted
         self._restarts = Restarts(self.name, policy)
+        self._quarantine = Quarantine(policy.window_s)
         self._changed = threading.Condition()
         """Guards what follows."""
         self._worker: WorkerProcess | None = None
@@ -127,25 +131,39 @@ class IsolatedEngine:
 
         Raises:
             EngineLost: the process was lost while this was spoken.
-            EngineError: also `engine_restarting`.
+            EngineError: also `engine_restarting`; not retryable where this very text is what the
+                process was lost with again and again.
         """
+        key = key_of(request)
+        self._check_quarantine(key)
         worker = self._ready_worker()
-        number = next(self._streams)
+        number = self._begin_work(key)
         first: SynthesisRequest | None = _portable(request)
+        whole = False
         try:
             while (piece := self._next_piece(worker, number, first)) is not None:
                 first = None
                 yield piece
+            whole = True
         finally:
+            with self._changed:
+                self._quarantine.end(number, whole=whole)
             worker.tell(CloseStream(number))
 
     def condition(self, reference: Floats, sample_rate: int) -> Mapping[str, npt.NDArray[Any]]:
         """As `CloningEngine.condition`; raises like `synthesize`."""
         if not self.capabilities.cloning:
             raise EngineError(f"the engine {self.name} cannot clone voices")
-        tensors: Mapping[str, npt.NDArray[Any]] = self._ready_worker().ask(
-            lambda call: MakeConditioning(call, reference, sample_rate), self._policy.piece_s
-        )
+        worker = self._ready_worker()
+        number = self._begin_work(None)
+        try:
+            tensors: Mapping[str, npt.NDArray[Any]] = worker.ask(
+                lambda call: MakeConditioning(call, reference, sample_rate),
+                self._policy.condition_s,
+            )
+        finally:
+            with self._changed:
+                self._quarantine.end(number)
         return tensors
 
     def close(self) -> None:
@@ -164,11 +182,31 @@ class IsolatedEngine:
     def _next_piece(
         self, worker: WorkerProcess, number: int, request: SynthesisRequest | None
     ) -> AudioPiece | None:
+        with self._changed:
+            self._quarantine.running(number, True)
         with interruptible(lambda: worker.tell(InterruptStream(number))):
             piece: AudioPiece | None = worker.ask(
                 lambda call: NextPiece(call, number, request), self._policy.piece_s
             )
+        with self._changed:
+            self._quarantine.running(number, False)
         return piece
+
+    def _begin_work(self, key: bytes | None) -> int:
+        number = next(self._streams)
+        with self._changed:
+            self._quarantine.begin(number, key)
+        return number
+
+    def _check_quarantine(self, key: bytes) -> None:
+        with self._changed:
+            refused = self._quarantine.refuses(key, time.monotonic())
+        if refused:
+            raise EngineError(
+                f"the process of the engine {self.name} was lost each time that it spoke this text "
+                "in this voice; change the text or the voice",
+                retryable=False,
+            )
 
     def _ready_worker(self) -> WorkerProcess:
         """The process, waited for while it is being restarted. Raises `engine_restarting`."""
@@ -231,6 +269,7 @@ class IsolatedEngine:
         """The process is gone; what now?"""
         with self._changed:
             self._worker = self._starting = None
+            self._quarantine.lost(time.monotonic())
             self._changed.notify_all()
             if self._closing:
                 return None

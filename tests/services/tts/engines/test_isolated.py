@@ -1,5 +1,6 @@
 """An engine in a process of its own: nobody notices, until the process is lost."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -195,14 +196,37 @@ def test_who_waits_for_the_restart_can_be_cancelled(start: Start) -> None:
 def test_a_process_that_is_lost_again_and_again_stays_down(start: Start) -> None:
     restarts = list[int]()
     engine = start(restarted=lambda: restarts.append(1))
-    for _ in range(4):
+    for number in range(4):
         with pytest.raises(EngineLost):
-            words(engine, "DIE")
+            words(engine, f"{number} DIE")
     until(lambda: "stays down" in (engine.trouble() or ""), 5)
     assert len(restarts) == 3
     with pytest.raises(EngineError, match="lost 4 times within 600 s") as caught:
         words(engine, "hello")
     assert (caught.value.code, caught.value.retry_after_s) == (ErrorCode.ENGINE_RESTARTING, 60)
+
+
+def test_a_text_that_ends_the_process_each_time_is_refused(start: Start) -> None:
+    restarts = list[int]()
+    engine = start(restarted=lambda: restarts.append(1))
+    for _ in range(2):
+        with pytest.raises(EngineLost):
+            words(engine, "good DIE")
+    for _ in range(10):
+        with pytest.raises(EngineError, match="change the text or the voice") as caught:
+            words(engine, "good DIE")
+        assert caught.value.code is ErrorCode.ENGINE_FAILED
+        assert not caught.value.retryable
+    assert words(engine, "good day") == ["good", "day"], "others are served"
+    assert len(restarts) == 2
+
+
+def test_the_conditioning_of_a_voice_has_its_own_limit(start: Start) -> None:
+    engine = start(POLICY.model_copy(update={"condition_s": 0.3}))
+    worker_of(engine).suspend()
+    with pytest.raises(EngineLost, match=r"no answer within 0\.3 s"):
+        engine.condition(np.ones(1600, dtype=np.float32), 16_000)
+    assert words(engine, "hello") == ["hello"]
 
 
 def test_a_restart_that_fails_counts_as_a_loss(start: Start, tmp_path: Path) -> None:
@@ -370,9 +394,10 @@ time.sleep(60)
 def test_a_hundred_restarts_leave_nothing_behind(start: Start) -> None:
     engine = start(POLICY.model_copy(update={"max_restarts": 1000, "backoff_s": 0.0}))
     us = psutil.Process()
+    numbers = itertools.count()  # the same text would not be spoken a third time
 
     def lose() -> None:
-        stream = engine.synthesize(ask("one DIE"))
+        stream = engine.synthesize(ask(f"{next(numbers)} DIE"))
         next(stream)
         with pytest.raises(EngineLost):
             next(stream)
