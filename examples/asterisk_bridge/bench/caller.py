@@ -71,6 +71,7 @@ class PhoneCall:
         self._playing: deque[bytes] = deque()
         self._silent = asyncio.Event()
         self._silent.set()
+        self._place = 0
         self._speaker: asyncio.Task[None] | None = None
         self._progress = asyncio.Event()
         self._byes = asyncio.Event()
@@ -85,6 +86,11 @@ class PhoneCall:
 
     def now_s(self) -> float:
         return time.monotonic() - self._began
+
+    @property
+    def next_frame_s(self) -> float:
+        """Where in the recording what is played now will begin, if nothing is being said."""
+        return self._place / RATE
 
     async def connect(self, timeout_s: float) -> None:
         """Dial until answered.
@@ -269,17 +275,16 @@ class PhoneCall:
 
     async def _speak(self) -> None:
         clock = FrameClock(_FRAME_S, time.monotonic())
-        place = 0
         while True:
             await asyncio.sleep(max(0.0, clock.next_at - time.monotonic()))
             payload = self._playing.popleft() if self._playing else _SILENCE
             self._send_rtp(self._stream.packet(payload, _FRAME))
-            self.recorder.sent(place, payload)
+            self.recorder.sent(self._place, payload)
             if not self._playing:
                 self._silent.set()
             skipped = clock.sent(time.monotonic())
             self._stream.skip(skipped * _FRAME)
-            place += (1 + skipped) * _FRAME
+            self._place += (1 + skipped) * _FRAME
 
     def _send_rtp(self, packet: bytes) -> None:
         if self._remote is not None and self._rtp is not None and not self.over.is_set():
