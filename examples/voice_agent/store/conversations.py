@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import Select, delete, func, select, tuple_, update
+from sqlalchemy import Select, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.voice_agent.store.database import Database, StoreError
@@ -77,7 +77,8 @@ class Conversations:
         row = ConversationRow
         query = _filtered(_selected(), wanted)
         if cursor is not None:
-            query = query.where(tuple_(row.started_at, row.id) < _decode(cursor))
+            at, last = _decode(cursor)
+            query = query.where(or_(row.started_at < at, and_(row.started_at == at, row.id < last)))
         query = query.order_by(row.started_at.desc(), row.id.desc()).limit(limit + 1)
         async with self._database.session() as session:
             found = [

@@ -83,6 +83,8 @@ class JournalWriter:
         self._spool = Spool(self._config.spool / instance, self._config.spool_bytes)
         self._queue: deque[_Waiting | Row] = deque()
         self._wake = asyncio.Event()
+        self._under_way = 0
+        """Entries that were taken out of the queue and are not in the database yet."""
         self._closing = False
         self._started_unix_s = time.time()
         self._retry_at = 0.0
@@ -120,7 +122,7 @@ class JournalWriter:
     @property
     def backlog(self) -> tuple[int, int]:
         """Entries in memory, bytes in the spool."""
-        return len(self._queue), self._spool.size
+        return len(self._queue) + self._under_way, self._spool.size
 
     # What calls give. On the event loop, at once.
 
@@ -146,6 +148,7 @@ class JournalWriter:
     async def _run(self) -> None:
         while not (self._closing and not self._queue):
             await self._wait()
+            self._under_way = min(len(self._queue), self._config.batch)
             batch = self._take_batch(self._config.batch)
             if self._spool or not self._lost_closed:
                 if batch:
@@ -153,6 +156,7 @@ class JournalWriter:
                 await self._catch_up()
             elif batch:
                 await self._store(batch)
+            self._under_way = 0
 
     async def _wait(self) -> None:
         """For entries, and a moment longer for more of them; or for the next attempt."""

@@ -1,0 +1,1 @@
+"""The management API: agents, routes, conversations, and the calls that go on."""

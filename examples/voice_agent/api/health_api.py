@@ -1,0 +1,43 @@
+"""Health and metrics, for whoever looks after the process; without keys, as in the services."""
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from examples.voice_agent.api.access import TheStore
+from examples.voice_agent.store.database import DATABASE_ERRORS
+from examples.voice_agent.store.migrate import current_revision, newest_revision
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live", summary="Does the process answer?")
+async def live() -> dict[str, bool]:
+    return {"live": True}
+
+
+@router.get("/health/ready", summary="Is the database there and up to date?")
+async def ready(store: TheStore) -> JSONResponse:
+    waiting, spooled = store.journal.backlog
+    body: dict[str, object] = {
+        "calls": len(store.live.calls),
+        "journal": {"waiting": waiting, "spool_bytes": spooled, "lost": store.journal.lost},
+    }
+    try:
+        newest = await asyncio.to_thread(newest_revision)
+        found = await current_revision(store.database)
+        trouble = None if found == newest else f"the database is at {found}, not at {newest}"
+    except DATABASE_ERRORS:
+        trouble = "the database cannot be reached"
+    body["ready"] = trouble is None
+    if trouble:
+        body["trouble"] = trouble
+    return JSONResponse(body, status_code=503 if trouble else 200)
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    registry = request.app.state.registry
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
