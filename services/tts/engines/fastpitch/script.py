@@ -116,10 +116,11 @@ class ScriptReader:
         yield _Word(name, spellings)
 
     def _spoken(self, word: ReadWord) -> str:
-        """Without digits, which no FastPitch model can say."""
-        if not _DIGIT.search(word.spoken):
-            return word.spoken
-        return replaced(word.spoken, self._normalise(word.spoken, ()))
+        """Without digits, which no FastPitch model can say, in marks that the model knows."""
+        text = word.spoken
+        if _DIGIT.search(text):
+            text = replaced(text, self._normalise(text, ()))
+        return self._tokeniser.in_known_marks(text)
 
 
 def _added(groups: list[list[_Word]], group: list[_Word]) -> list[_Word]:

@@ -15,6 +15,13 @@ from pydantic import BaseModel, ConfigDict
 from services.tts.engines.fastpitch.pronunciation import Pronouncer
 
 SPACE = " "
+_PLAIN = {
+    **dict.fromkeys("“”„«»", '"'),
+    **dict.fromkeys("‘’ʼ`´", "'"),
+    **dict.fromkeys("–—−‐‑", "-"),
+    "…": "...",
+}
+"""Marks as `scripts/training/texts.py` writes them for the models that it trains."""
 
 
 class TokenTable(BaseModel):
@@ -72,6 +79,10 @@ class Tokeniser:
         self._pronouncer = pronouncer
         self._silent = frozenset((*table.marks, "'"))
 
+    def in_known_marks(self, text: str) -> str:
+        """With plain marks for those that the model lacks, which `spell` would leave out."""
+        return "".join(self._known_mark(char) for char in text)
+
     def spell(self, word: str) -> Spelling:
         """Tokens of a text without white space; what the model does not know is left out."""
         text = self._written(word)
@@ -114,6 +125,11 @@ class Tokeniser:
         else:
             text = unicodedata.normalize("NFC", text)
         return text.lower() if self._table.lowercase else text
+
+    def _known_mark(self, char: str) -> str:
+        plain = _PLAIN.get(char, char)
+        known = self._table.ids
+        return plain if char not in known and all(each in known for each in plain) else char
 
     def _plain(self, symbol: str) -> str:
         if not self._table.stresses and len(symbol) == 3 and symbol.isalnum():

@@ -30,6 +30,8 @@ READER = ScriptReader(Tokeniser(LETTERS), "en-US")
         ),
         ("... Hello?", ["... hello?"]),
         ("I have 42.", ["i have forty-two."]),
+        ("«Wait…» “Don’t”", ['"wait..."', '"don\'t"']),
+        ("an on–off switch", ["an on-off switch"]),
         ("—", []),
         ("", []),
     ],
@@ -60,7 +62,7 @@ def test_words_are_told_as_they_were_written() -> None:
 
 
 def test_times_are_those_of_the_tokens_that_sound() -> None:
-    [run] = READER.runs("ab, — c")
+    [run] = READER.runs("ab, * c")
     assert decoded(run.tokens.ids) == " ab, c "
     samples = np.array([100, 10, 20, 40, 80, 5, 100])
     times = list(run.word_times(samples, 1000, sample_rate=1000))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.training.texts import plain
 from services.tts.engines.fastpitch.tokens import Tokeniser
 from tests.services.tts.engines.fastpitch.graphs import LETTERS
 from tests.services.tts.engines.fastpitch.test_pronunciation import pronouncer
@@ -30,6 +31,17 @@ def decoded(ids: tuple[int, ...]) -> str:
 )
 def test_text_as_the_model_reads_it(text: str, tokens: str) -> None:
     assert decoded(Tokeniser(LETTERS).encode(text)) == tokens
+
+
+def test_only_marks_that_the_model_lacks_are_made_plain() -> None:
+    ids = {"a": 1, "«": 2, '"': 3, ".": 4}
+    tokeniser = Tokeniser(LETTERS.model_copy(update={"ids": ids}))
+    assert tokeniser.in_known_marks("«a» … – a") == '«a" ... – a'
+
+
+def test_marks_are_made_plain_as_in_training() -> None:
+    marks = "“”„«»‘’ʼ`´–—−‐‑…"
+    assert Tokeniser(LETTERS).in_known_marks(marks) == plain(marks)
 
 
 def test_composed_and_decomposed_letters_are_one() -> None:
