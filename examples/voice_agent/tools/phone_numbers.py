@@ -35,7 +35,7 @@ def phone_forms(text: str, region: str) -> PhoneForms:
     Raises:
         PluginError: it is none; or `phonenumbers` is not installed.
     """
-    digits = re.sub(r"\D", "", text[:_MAX_CHARACTERS])
+    digits = re.sub(r"[^0-9]", "", text[:_MAX_CHARACTERS])
     lib = optional_library("phonenumbers", "phonenumbers")
     try:
         number = lib.parse(text[:_MAX_CHARACTERS], region)
@@ -56,7 +56,7 @@ def _forms(lib: Any, number: Any) -> PhoneForms:
         for kind in (kinds.E164, kinds.NATIONAL, kinds.INTERNATIONAL)
     }
     e164, national = written[kinds.E164], written[kinds.NATIONAL]
-    national_digits = re.sub(r"\D", "", national)
+    national_digits = re.sub(r"[^0-9]", "", national)
     spellings = (
         e164,
         e164.lstrip("+"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ class RawServer:
 
     answers: list[Answer]
     url: str = ""
+    port: int = 0
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     open_connections: int = 0
@@ -93,18 +95,23 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(*answers: Answer) -> AsyncIterator[RawServer]:
+async def raw_server(
+    *answers: Answer, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[RawServer]:
     """A server on the loopback address; its connections are cut at the end."""
     server = RawServer(list(answers))
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         task = asyncio.create_task(server.serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    server.port = listening.sockets[0].getsockname()[1]
+    server.url = f"https://localhost:{server.port}" if tls else f"http://127.0.0.1:{server.port}"
     try:
         yield server
     finally:
@@ -112,3 +119,6 @@ async def raw_server(*answers: Answer) -> AsyncIterator[RawServer]:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)  # for the transports to notice
