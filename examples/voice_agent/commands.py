@@ -85,10 +85,12 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class PlaySentence:
-    """Play a sentence from memory before anything that has not been sent yet."""
+    """Play a sentence from memory."""
 
     utterance: int
     sentence: Sentence
+    first: bool = False
+    """Before all that has not been sent yet, else after it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,10 @@ _MIN_WAIT_S = 0.005
 """A deadline that is past must not make the timer spin."""
 
 
+_FIRST = (Sentence.FILLER, Sentence.APOLOGY, Sentence.FALLBACK, Sentence.FAILED)
+_BY_URGENCY = (*_FIRST, Sentence.CANNOT_HEAR, *(s for s in Sentence if s not in _FIRST))
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechServices:
     """Where the two services are, as `ws://host:port`."""
@@ -218,8 +222,9 @@ class Conversation:
                 mouth.forget(utterance)
             case cmd.Play(utterance):
                 mouth.play(utterance)
-            case cmd.PlaySentence(utterance, sentence):
-                self._play_sentence(utterance, sentence)
+            case cmd.PlaySentence(utterance, sentence, first):
+                self._mouth.play(utterance, first=first)
+                self._give_sentence(utterance, sentence)
             case cmd.Complete(utterance):
                 mouth.complete(utterance)
             case cmd.Pause():
@@ -235,9 +240,8 @@ class Conversation:
             now = time.monotonic()
             self._tape.cut(now, self._dialogue.saying.playback.position_ms(now))
 
-    def _play_sentence(self, utterance: int, sentence: Sentence) -> None:
+    def _give_sentence(self, utterance: int, sentence: Sentence) -> None:
         phrase = self._phrases.find(self._config, self._audio, self._sentences[sentence])
-        self._mouth.play(utterance, first=True)
         if phrase is None:
             self._tell(ev.SpeechFailed(utterance, 0, f"{sentence} was never rendered"))
             return
@@ -290,7 +294,7 @@ class Conversation:
         """The sentences for bad times; as long as it takes."""
         while True:
             try:
-                texts = self._sentences.values()
+                texts = [self._sentences.get(sentence, "") for sentence in _BY_URGENCY]
                 await self._phrases.render(self._config, self._audio, texts)
             except ServiceError as error:
                 _log.warning("sentences cannot be rendered", error=str(error))

@@ -85,6 +85,7 @@ class Dialogue:
         """What is to be done about an event, or because time has passed."""
         if not self.ending.over:
             self._dispatch(now, event)
+        if not self.ending.over:
             self._patience.act(now)
             self._settle(now)
         return self._taken()
@@ -196,8 +197,11 @@ class Dialogue:
         if digits:
             self._caller_said(now, self._keys_text.format(digits=digits), by_keys=True)
 
-    def say_sentence(self, now: float, sentence: Sentence) -> Utterance | None:
-        utterance = self.saying.sentence(now, sentence)
+    def say_sentence(
+        self, now: float, sentence: Sentence, *, first: bool = False
+    ) -> Utterance | None:
+        """Say it after all else, or as soon as possible."""
+        utterance = self.saying.sentence(now, sentence, first=first)
         if utterance is not None and sentence in _REMEMBERED:
             self.history.add([AgentItem(utterance)])
         return utterance
@@ -260,8 +264,8 @@ class Dialogue:
         answer = self.answering.answer
         if answer is None:
             return
-        if answer.utterance.released and answer.utterance.text:
-            self.saying.end(answer.utterance)
+        if answer.utterance.released and not answer.utterance.complete:
+            self.saying.cut_off(now, answer.utterance)
         self.answering.drop()
         if not answer.released:
             return  # the turn is not over: there will be another

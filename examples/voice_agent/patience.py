@@ -136,12 +136,9 @@ class Patience:
         answer.fillers += 1
         answer.owed_since = now
         self._dialogue.notes.happened(now, "filler", sentence=sentence.value)
-        self._dialogue.say_sentence(now, sentence)
+        self._dialogue.say_sentence(now, sentence, first=True)
 
     def _answer_takes_too_long(self, now: float) -> None:
-        answer = self._dialogue.answering.answer
-        if answer is not None and answer.utterance.released:
-            self._dialogue.saying.cut_off(now, answer.utterance)
         self._dialogue.answer_lost(now, "the answer takes too long")
 
     def _unconfirmed(self, now: float) -> Iterator[Rule]:

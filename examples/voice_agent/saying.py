@@ -50,16 +50,20 @@ class Saying:
         """An answer that is to be spoken by the TTS service."""
         return self._add(ANSWER, "")
 
-    def sentence(self, now: float, sentence: Sentence) -> Utterance | None:
-        """Play a sentence from memory, before what has not been sent; None: it has no words."""
+    def sentence(self, now: float, sentence: Sentence, *, first: bool = False) -> Utterance | None:
+        """Play a sentence from memory; None: it has no words.
+
+        Args:
+            first: before all that has not been sent yet.
+        """
         text = self._sentences.get(sentence, "").strip()
         if not text:
             return None
         utterance = self._add(sentence.value, text)
         utterance.opened = utterance.ended = utterance.released = True
         utterance.released_s = now
-        self.queue.insert(0, utterance)
-        self._out(PlaySentence(utterance.id, sentence))
+        self.queue.insert(0 if first else len(self.queue), utterance)
+        self._out(PlaySentence(utterance.id, sentence, first))
         return utterance
 
     def say(self, utterance: Utterance, text: str) -> None:

@@ -94,9 +94,9 @@ class Utterance:
 
     def _offset_by_share(self, ms: float) -> int:
         """Without word times: at a steady pace, back to the last whole word."""
-        if self.complete and ms >= self.audio_ms:
-            return len(self.text)
         if self.audio_ms <= 0:
             return 0
+        if self.complete and ms >= self.audio_ms:
+            return len(self.text)
         offset = int(len(self.text) * min(1.0, ms / self.audio_ms))
         return max(0, self.text.rfind(" ", 0, offset + 1))

@@ -31,6 +31,21 @@ from examples.voice_agent.transport import CallInfo
 from services.shared.audio.pcm import AudioFormat, Floats
 
 INFO = CallInfo("call-1", "100", "200")
+GREETING = "Hi."
+QUICK = {"turn": {"mode": "silence", "silence_ms": 400}}
+
+
+def agent(llm_url: str, **sections: object) -> AgentConfig:
+    """An agent for calls in tones."""
+    fields: dict[str, object] = {
+        "name": "test",
+        "prompt": "Be brief.",
+        "greeting": GREETING,
+        "llm": {"base_url": llm_url, "model": "scripted"},
+        "hearing": QUICK,
+        **sections,
+    }
+    return AgentConfig.model_validate(fields)
 
 
 @dataclass

@@ -6,20 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.ports import Outcome
 from services.asr.app import create_app as create_asr
 from services.tts.app import create_app as create_tts
 from services.tts.config import TtsConfig
 from tests.examples.llm_server import Line, Script, llm_server
-from tests.examples.voice_agent.live_call import calling, tone
+from tests.examples.voice_agent.live_call import GREETING, agent, calling, tone
 from tests.services.asr.conftest import tones as asr_tones
 from tests.services.serving import LiveService, serving
 from tests.services.tts.conftest import tones as tts_tones
 
-GREETING = "Hi."
 LONG = "One, two, three, four, five, six, seven, eight, nine, ten."
-QUICK = {"turn": {"mode": "silence", "silence_ms": 400}}
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +31,6 @@ def tts() -> Iterator[LiveService]:
     config = TtsConfig(engines=tts_tones())
     with serving(create_tts(config), config.limits) as service:
         yield service
-
-
-def agent(llm_url: str, **sections: object) -> AgentConfig:
-    fields: dict[str, object] = {
-        "name": "test",
-        "prompt": "Be brief.",
-        "greeting": GREETING,
-        "llm": {"base_url": llm_url, "model": "scripted"},
-        "hearing": QUICK,
-        **sections,
-    }
-    return AgentConfig.model_validate(fields)
 
 
 async def test_a_call_is_greeted_answered_and_told(asr: LiveService, tts: LiveService) -> None:
@@ -139,35 +124,6 @@ async def test_who_cannot_be_understood_is_not_answered(tts: LiveService) -> Non
             assert await call.outcome() is Outcome.FALLBACK
             assert call.line.answered_at is None
             assert call.line.transferred_to == "600"
-
-
-@pytest.fixture
-def mortals() -> Iterator[tuple[LiveService, LiveService]]:
-    """Both services, to be killed."""
-    asr_config, tts_config = asr_tones(), TtsConfig(engines=tts_tones())
-    with (
-        serving(create_asr(asr_config), asr_config.limits) as asr,
-        serving(create_tts(tts_config), tts_config.limits) as tts,
-    ):
-        yield asr, tts
-
-
-@pytest.mark.slow
-async def test_services_that_die_in_a_call_are_lived_through(
-    mortals: tuple[LiveService, LiveService],
-) -> None:
-    """Both are killed in the middle; the caller hears why, and the call is handed over."""
-    asr, tts = mortals
-    with llm_server(Script([Line("w4", LONG)])) as url:
-        config = agent(url, limits={"asr_away_s": 2.0}, fallback={"transfer_to": "600"})
-        async with calling(config, asr.ws, tts.ws) as call:
-            await call.agent_said("greeting")
-            await asyncio.sleep(0.5)  # the sentences for bad times are being rendered
-            await asyncio.gather(asyncio.to_thread(tts.stop), asyncio.to_thread(asr.stop))
-            assert await call.outcome() is Outcome.FALLBACK
-            assert call.ledger.agent_turns("cannot_hear")[0].spoken
-            assert call.ledger.agent_turns("fallback")[0].spoken
-            assert "asr_lost" in call.ledger.happenings
 
 
 async def test_nothing_is_left_behind(asr: LiveService, tts: LiveService) -> None:

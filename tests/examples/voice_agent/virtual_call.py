@@ -239,10 +239,10 @@ class VirtualCall:
                 self._speak(utterance, attempt)
                 if self.tts_works:
                     self._after(self.tts_delay_s, ev.AudioComplete(utterance, attempt))
-            case cmd.PlaySentence(utterance, sentence):
+            case cmd.PlaySentence(utterance, sentence, first):
                 text = self.dialogue.config.language_pack().sentences[sentence]
                 self._sounds[utterance] = _Sound(text)
-                self._line.insert(0, utterance)
+                self._line.insert(0 if first else len(self._line), utterance)
                 self._speak(utterance, 0, delay_s=0.0)
                 self._after(0.0, ev.AudioComplete(utterance, 0))
             case cmd.Play(utterance):
