@@ -128,13 +128,10 @@ class Call:
         log.info("call_began", call=self.id, caller=self._transport.info.caller)
         watcher = asyncio.create_task(self._watch(), name=f"call-watch-{self.id}")
         try:
-            async with asyncio.timeout(self._config.max_call_s):
-                await self._live()
+            await self._live()
         except (AriError, MediaError) as error:
             if not await self._is_ending():
                 self._failed("setup_failed", error)
-        except TimeoutError:
-            self._failed("too_long", TimeoutError("the call took too long"))
         except asyncio.CancelledError:
             self.outcome = Outcome.DRAINED
             raise
@@ -169,7 +166,8 @@ class Call:
         ]
         try:
             everything = [carrying, talking, *ends]
-            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+            limit_s = self._config.max_call_s
+            await asyncio.wait(everything, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             await self._finish(carrying, talking)
         finally:
             await _cancel(talking, carrying, *ends)
@@ -195,6 +193,10 @@ class Call:
         """Neither the caller nor the conversation ended it."""
         if self._abandoned.is_set():
             self._ending.say("the service ends", by_caller=False)
+            return
+        if not carrying.done() and not self._media_gone.is_set():
+            log.warning("call_too_long", call=self.id)
+            self._ending.say("the call took too long", by_caller=False)
             return
         error = carrying.exception() if carrying.done() else None
         self._failed("media_lost", error or MediaError("Asterisk ended the media channel"))

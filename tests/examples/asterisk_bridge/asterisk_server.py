@@ -18,6 +18,9 @@ START_S = 30.0
 STOP_S = 5.0
 USER, PASSWORD = "va", "only-for-tests"
 
+_SHIPPED = Path(__file__).parents[3] / "examples" / "asterisk_bridge" / "asterisk"
+"""What users are told to put into their Asterisk is what is tried."""
+
 _MODULES = """
 res_timing_timerfd codec_ulaw codec_alaw codec_resample res_http_websocket res_websocket_client
 chan_websocket res_stasis res_stasis_answer res_stasis_playback res_stasis_recording
@@ -187,7 +190,8 @@ channelvars=MEDIA_WEBSOCKET_CONNECTION_ID,MEDIA_WEBSOCKET_OPTIMAL_FRAME_SIZE
 type=user
 password={PASSWORD}
 """,
-            "chan_websocket.conf": "[global]\ncontrol_message_format=json\n",
+            "chan_websocket.conf": (_SHIPPED / "chan_websocket.conf").read_text(),
+            "voice_agent.conf": (_SHIPPED / "voice_agent.conf").read_text(),
             "rtp.conf": f"""
 [general]
 rtpstart={self._rtp_start}
@@ -211,9 +215,9 @@ endpoint=caller
 match=127.0.0.1
 """,
             "extensions.conf": """
+#include voice_agent.conf
 [incoming]
-exten => _1XXX,1,Stasis(va,${EXTEN})
- same => n,Goto(fallback,s,1)
+exten => _1XXX,1,Goto(voice-agent,${EXTEN},1)
 exten => 2000,1,Goto(agents,2000,1)
 exten => 3000,1,Goto(agents,3000,1)
 [fallback]

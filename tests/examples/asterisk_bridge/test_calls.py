@@ -134,6 +134,19 @@ async def test_a_conversation_that_fails_goes_to_the_fallback(
     await nothing_left(asterisk)
 
 
+async def test_a_call_that_takes_too_long_is_ended(
+    asterisk: "AsteriskServer", run_bridge: RunBridge
+) -> None:
+    listener = Listener()
+    async with run_bridge(asterisk, listener, max_call_s=0.5) as bridge:
+        await ready(bridge)
+        async with dial(server(asterisk), "1000") as call, asyncio.timeout(3):
+            assert (await listener.ended.get()).cause == "the call took too long"
+            await call.over.wait()
+        await settled(bridge)
+    await nothing_left(asterisk)
+
+
 async def test_one_call_too_many_goes_to_the_fallback(
     asterisk: "AsteriskServer", run_bridge: RunBridge
 ) -> None:
