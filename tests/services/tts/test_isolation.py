@@ -6,7 +6,7 @@ import httpx
 import psutil
 import pytest
 
-from services.shared.protocol.base import ErrorCode
+from services.shared.protocol.base import Error, ErrorCode
 from services.shared.runtime.config import ServerConfig
 from services.tts.app import create_app
 from services.tts.config import (
@@ -68,6 +68,33 @@ async def test_a_killed_engine_fails_its_context_and_the_session_speaks_on(
     assert [each.context_id for each in speaker.all(AudioFinished)] == ["b"]
     assert service.metric("voice_tts_engine_restarts_total", engine="fake") == 1
     assert readiness(service)[0] == 200
+
+
+async def test_a_text_with_which_the_process_dies_each_time_is_refused_for_good(
+    service: LiveService,
+) -> None:
+    text = "this sentence has some words to say."
+    errors: list[Error] = []
+    async with session(service.ws) as speaker:
+        for number in range(4):  # a kill between two pieces blames nobody
+            await speaker.send(Start(context_id=f"a{number}"), Text(text=text), Flush())
+            while not isinstance(heard := await speaker.next(), bytes | Error):
+                pass
+            if isinstance(heard, bytes):
+                kill_worker()
+                heard = await speaker.hear_error(ErrorCode.ENGINE_FAILED)
+            errors.append(heard)
+            if not heard.retryable:
+                break
+        await speaker.send(Start(context_id="b"), Text(text="fine"), End(), Close())
+        assert await speaker.closed() == 1000
+    assert [each.retryable for each in errors[-3:]] == [True, True, False]
+    assert errors[-1].code is ErrorCode.ENGINE_FAILED
+    assert "change the text" in errors[-1].message
+    assert heard_tones(speaker.audio("b"), ["fine"])
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{service.http}/v1/synthesize", json={"text": text})
+    assert (answer.status_code, answer.json()["retryable"]) == (502, False)
 
 
 @pytest.mark.parametrize("service", [{"max_restarts": 0}], indirect=True)
