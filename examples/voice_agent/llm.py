@@ -32,7 +32,7 @@ _ELSEWHERE = frozenset({"http_401", "http_403", "http_404", "no_key", "not_a_str
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Endpoint:
     where: LlmEndpoint
     failed_at: float = float("-inf")
@@ -67,9 +67,7 @@ class OpenAiLanguageModel:
     :meth:`aclose`.
     """
 
-    def __init__(
-        self, config: LlmConfig, *, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, config: LlmConfig) -> None:
         self._config = config
         self._endpoints = [_Endpoint(where) for where in (config, *config.fallbacks)]
         self._http = httpx.AsyncClient(
@@ -77,7 +75,6 @@ class OpenAiLanguageModel:
             limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S),
             trust_env=False,
             verify=any(e.where.base_url.startswith("https:") for e in self._endpoints),
-            transport=transport,
         )
 
     async def __aenter__(self) -> Self:
@@ -121,22 +118,23 @@ class OpenAiLanguageModel:
         """See :meth:`~examples.voice_agent.ports.LanguageModel.warm`."""
         endpoint = self._attempts()[0]
         body = request_body(self._config, endpoint.where.model, messages, tools)
-        body |= {"stream": False, "max_tokens": 1}
+        limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
+        body |= {"stream": False, limit: 1}
         body.pop("stream_options", None)
         try:
             deadline = _Deadline(self._config)
             async with asyncio.timeout(WARM_S), self._post(endpoint, body, deadline) as response:
                 await _read_bounded(response)
                 log.debug("llm_warm", status=response.status_code)
-        except (LanguageModelError, TimeoutError) as error:
+        except (LanguageModelError, TimeoutError, httpx.HTTPError) as error:
             log.info("llm_not_warm", error=str(error) or type(error).__name__, url=endpoint.url)
 
     def _attempts(self) -> list[_Endpoint]:
         """Endpoints in the order in which they are asked: those that failed lately are last."""
         now = time.monotonic()
-        lame = [e for e in self._endpoints if now - e.failed_at < COOL_DOWN_S]
-        sound = [e for e in self._endpoints if e not in lame]
-        order = [*sound, *lame]
+        sound = [e for e in self._endpoints if now - e.failed_at >= COOL_DOWN_S]
+        lame = [e for e in self._endpoints if e not in sound]
+        order = [*sound, *sorted(lame, key=lambda e: e.failed_at)]
         return order if len(order) > 1 else order * 2
 
     async def _attempt(

@@ -458,7 +458,24 @@ async def test_warming_sends_the_same_prefix_and_keeps_the_connection() -> None:
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("answer", [hangs_up, refuses(500, {}), says_nothing])
+async def test_warming_asks_for_one_token_by_the_name_that_the_model_knows() -> None:
+    extra = {"max_tokens": None, "max_completion_tokens": 200}
+    async with (
+        raw_server(refuses(200, {})) as server,
+        OpenAiLanguageModel(_config(server, extra=extra)) as model,
+    ):
+        await model.warm(ASKED, [])
+    body = server.requests[0].json
+    assert body["max_completion_tokens"] == 1 and "max_tokens" not in body
+
+
+async def half_an_answer(request: Request) -> None:
+    await request.head(200, "application/json")
+    await request.chunk(b"{")
+    request.writer.close()
+
+
+@pytest.mark.parametrize("answer", [hangs_up, refuses(500, {}), says_nothing, half_an_answer])
 async def test_warming_never_fails(answer: Answer) -> None:
     async with (
         raw_server(answer) as server,
