@@ -25,8 +25,13 @@ def speech() -> Floats:
     return decode_audio(SPEECH, sample_rate=24_000, max_duration_s=60)
 
 
+@pytest.fixture(scope="module")
+def made(chatterbox_models: Any, speech: Floats) -> VoiceTensors:
+    return make_voice(chatterbox_models.voice_encoder, chatterbox_models.s3gen, speech, 24_000)
+
+
 def test_a_voice_is_the_one_that_the_library_makes(
-    chatterbox_models: Any, speech: Floats, tmp_path: Path
+    chatterbox_models: Any, made: VoiceTensors, tmp_path: Path
 ) -> None:
     import torch
     from chatterbox.tts import ChatterboxTTS
@@ -38,7 +43,7 @@ def test_a_voice_is_the_one_that_the_library_makes(
         library.prepare_conditionals(SPEECH)
     library.conds.save(tmp_path / "conds.pt")
     expected = read_builtin(tmp_path / "conds.pt")
-    got = make_voice(chatterbox_models.voice_encoder, chatterbox_models.s3gen, speech, 24_000)
+    got = made
     np.testing.assert_allclose(got.speaker, expected.speaker, atol=0.02)
     np.testing.assert_allclose(got.reference_mel, expected.reference_mel, atol=0.1)
     assert got.prompt_tokens.shape == expected.prompt_tokens.shape == (1, 150)
@@ -50,8 +55,7 @@ def test_a_voice_is_the_one_that_the_library_makes(
     assert similarity > 0.999
 
 
-def test_it_survives_being_stored(chatterbox_models: Any, speech: Floats) -> None:
-    made = make_voice(chatterbox_models.voice_encoder, chatterbox_models.s3gen, speech, 24_000)
+def test_it_survives_being_stored(made: VoiceTensors) -> None:
     again = VoiceTensors.from_mapping(made.as_mapping())
     for name, array in made.as_mapping().items():
         np.testing.assert_array_equal(array, again.as_mapping()[name])
