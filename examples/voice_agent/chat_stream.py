@@ -1,19 +1,16 @@
-"""The chat API of OpenAI as bytes: what is asked, and what comes back. Sans I/O."""
+"""What an OpenAI-compatible server streams back: bytes in, deltas out. Sans I/O."""
 
 import json
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from examples.voice_agent.config import LlmConfig
 from examples.voice_agent.ports import (
     AnswerEnd,
-    ChatMessage,
     Delta,
     LanguageModelError,
     TextDelta,
     ToolCall,
-    ToolSpec,
     Usage,
 )
 from examples.voice_agent.sse import SseDecoder, SseError
@@ -24,68 +21,6 @@ RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 _BY_STATUS = frozenset({401, 403, 404})
 """Codes of these are as the status says, whatever the server calls them."""
-
-# What is asked.
-
-
-def request_body(
-    config: LlmConfig,
-    model: str,
-    messages: Sequence[ChatMessage],
-    tools: Sequence[ToolSpec],
-) -> dict[str, Any]:
-    """The body of `POST /chat/completions`.
-
-    The same messages and tools give the same bytes, so that a server that caches prefixes finds
-    the system message, the tools and the history again.
-    """
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [_message(message) for message in messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "max_tokens": config.max_tokens,
-    }
-    if config.temperature is not None:
-        body["temperature"] = config.temperature
-    if tools:
-        body["tools"] = [openai_tool(tool) for tool in tools]
-    body |= config.extra
-    return {key: value for key, value in body.items() if value is not None}
-
-
-def openai_tool(tool: ToolSpec) -> dict[str, Any]:
-    """A tool as the API wants it described."""
-    function = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": dict(tool.parameters),
-    }
-    return {"type": "function", "function": function}
-
-
-def _message(message: ChatMessage) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        body["tool_calls"] = [_call(call) for call in message.tool_calls]
-    if message.tool_call_id is not None:
-        body["tool_call_id"] = message.tool_call_id
-    return body
-
-
-def _call(call: ToolCall) -> dict[str, Any]:
-    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
-    function = {"name": call.name, "arguments": arguments}
-    return {"id": call.call_id, "type": "function", "function": function}
-
-
-def names_of_tools(messages: Sequence[ChatMessage], tools: Sequence[ToolSpec]) -> set[str]:
-    """Those on offer and those that were called before: names that calls in the text may have."""
-    called = {call.name for message in messages for call in message.tool_calls}
-    return called | {tool.name for tool in tools}
-
-
-# What comes back.
 
 
 class ChatStream:
@@ -238,7 +173,9 @@ def server_error(status: int | None, error: object) -> LanguageModelError:
     code: object = None
     if isinstance(error, Mapping):
         message = error.get("message") or error
-        code = error.get("code") or error.get("type")
+        code = error.get("code")
+        if not isinstance(code, str):
+            code = error.get("type")
         if status is None and isinstance(error.get("code"), int):
             status = error["code"]
     text = str(message).strip()[:300] or "without a reason"

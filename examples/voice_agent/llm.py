@@ -13,7 +13,8 @@ from typing import Any, Self
 import httpx
 import structlog
 
-from examples.voice_agent.chat_stream import ChatStream, names_of_tools, refusal, request_body
+from examples.voice_agent.chat_request import names_of_tools, request_body
+from examples.voice_agent.chat_stream import ChatStream, refusal
 from examples.voice_agent.config import LlmConfig, LlmEndpoint
 from examples.voice_agent.ports import ChatMessage, Delta, LanguageModelError, ToolSpec
 
@@ -122,7 +123,7 @@ class OpenAiLanguageModel:
         body |= {"stream": False, limit: 1}
         body.pop("stream_options", None)
         try:
-            deadline = _Deadline(self._config)
+            deadline = _Deadline(self._config.model_copy(update={"first_delta_s": WARM_S}))
             async with asyncio.timeout(WARM_S), self._post(endpoint, body, deadline) as response:
                 await _read_bounded(response)
                 log.debug("llm_warm", status=response.status_code)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from examples.voice_agent.chat_request import openai_tool
 from examples.voice_agent.ports import ToolContext, ToolResult, ToolSpec
 from examples.voice_agent.tools.schema import parameters_schema
 
@@ -105,13 +106,7 @@ class ExternalPlugin(ABC, Generic[ParametersT, SettingsT]):
 
     def to_openai_tool(self) -> dict[str, Any]:
         """As the chat API wants it described."""
-        spec = self.to_spec()
-        function = {
-            "name": spec.name,
-            "description": spec.description,
-            "parameters": dict(spec.parameters),
-        }
-        return {"type": "function", "function": function}
+        return openai_tool(self.to_spec())
 
 
 def secret(variable: str) -> str:

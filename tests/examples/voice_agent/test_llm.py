@@ -259,6 +259,8 @@ async def test_a_second_failure_is_told() -> None:
     [
         (400, {"error": {"message": "too many tokens", "code": "context_length_exceeded"}},
          "context_length_exceeded", "too many tokens"),
+        (400, {"error": {"message": "too long", "code": 400, "type": "exceed_context_size_error"}},
+         "exceed_context_size_error", "too long"),
         (401, {"error": {"message": "who?", "type": "auth"}}, "http_401", "who?"),
         (404, {"detail": "Not Found"}, "http_404", "Not Found"),
         (422, b"<html>no</html>", "http_422", "<html>no</html>"),
@@ -476,9 +478,10 @@ async def half_an_answer(request: Request) -> None:
 
 
 @pytest.mark.parametrize("answer", [hangs_up, refuses(500, {}), says_nothing, half_an_answer])
-async def test_warming_never_fails(answer: Answer) -> None:
+async def test_warming_never_fails(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("examples.voice_agent.llm.WARM_S", 0.2)
     async with (
         raw_server(answer) as server,
-        OpenAiLanguageModel(_config(server, first_delta_s=0.2)) as model,
+        OpenAiLanguageModel(_config(server)) as model,
     ):
         await model.warm(ASKED, [])
