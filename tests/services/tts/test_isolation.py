@@ -29,7 +29,8 @@ def service(request: pytest.FixtureRequest) -> Iterator[LiveService]:
             piper=PiperEngineConfig(enabled=False),
             fake=FakeEngineConfig(enabled=True, isolated=True, delay_ms=50),
         ),
-        isolation=IsolationConfig(**getattr(request, "param", {})),
+        # A busy machine takes long for a restart.
+        isolation=IsolationConfig(**{"wait_s": 30.0, **getattr(request, "param", {})}),
         server=ServerConfig(drain_s=0.5),
     )
     with serving(create_app(config), config.limits, config.server) as running:
