@@ -1,10 +1,12 @@
 """The `voice` command: a group of subcommands, each a module that is imported only when called.
 
 To add one, put a module with a Typer `app` under `services/cli` and name it in `COMMANDS`. Heavy
-imports belong into its functions, so that `voice --help` stays quick.
+imports belong into its functions, so that `voice --help` stays quick. Other packages add theirs by
+an entry point of the group `voice.commands`, which names such an app.
 """
 
 import importlib
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import typer
@@ -29,24 +31,50 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 
+def _plugged_in() -> tuple[Command, ...]:
+    found = sorted(entry_points(group="voice.commands"), key=lambda each: each.name)
+    return tuple(Command(each.name, each.module) for each in found)
+
+
 class LazyGroup(TyperGroup):
-    """Finds its subcommands in `COMMANDS`, in that order."""
+    """Finds its subcommands in `COMMANDS`, in that order, and then among the plug-ins."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [command.name for command in COMMANDS]
+        return [command.name for command in (*COMMANDS, *_plugged_in())]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        for command in COMMANDS:
+        for command in (*COMMANDS, *_plugged_in()):
             if command.name == cmd_name:
                 return _load(command)
         return None
 
 
 def _load(command: Command) -> Any:
-    module = importlib.import_module(command.module)
-    loaded = typer.main.get_command(module.app)
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        if command in COMMANDS:
+            raise
+        app = _unavailable(f"Not available: {error}; was its dependency group installed?")
+    else:
+        app = module.app
+    loaded = typer.main.get_command(app)
     loaded.name = command.name
     return loaded
+
+
+def _unavailable(reason: str) -> typer.Typer:
+    """A command that says why it is none: one plug-in that lacks a library spoils no other."""
+    stub = typer.Typer(add_completion=False)
+
+    @stub.command(
+        help=reason, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+    )
+    def tell() -> None:
+        typer.echo(reason, err=True)
+        raise typer.Exit(1)
+
+    return stub
 
 
 app = typer.Typer(

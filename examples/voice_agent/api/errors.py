@@ -10,7 +10,8 @@ from starlette.exceptions import HTTPException
 
 from examples.voice_agent.store.agents import UnknownAgent
 from examples.voice_agent.store.conversations import BadCursor, UnknownConversation
-from examples.voice_agent.store.database import DATABASE_ERRORS, StoreError
+from examples.voice_agent.store.database import DATABASE_ERRORS
+from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.inbound_routes import RouteExists, UnknownRoute
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from pathlib import Path
 from starlette.requests import HTTPConnection
 
 from examples.voice_agent.api.errors import ApiError, ErrorKind
-from examples.voice_agent.store.database import StoreError
+from examples.voice_agent.store.errors import StoreError
 
 SUBPROTOCOL = "voice"
 """Browsers cannot set headers on a WebSocket: they offer the subprotocols `voice` and the key."""

@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.voice_agent.config import AgentConfig
-from examples.voice_agent.store.database import Database, StoreError
+from examples.voice_agent.store.database import Database
+from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.models import AgentVersionRow
 from services.shared.protocol.codec import describe
 

@@ -9,7 +9,8 @@ from decimal import Decimal
 from sqlalchemy import Select, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from examples.voice_agent.store.database import Database, StoreError
+from examples.voice_agent.store.database import Database
+from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.models import (
     AgentVersionRow,
     ConversationRow,

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from examples.voice_agent.store.config import StoreConfig
+from examples.voice_agent.store.errors import StoreError
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -25,10 +26,6 @@ DATABASE_ERRORS = (
 )  # fmt: skip
 """All that a database raises; those of asyncpg come unwrapped while it connects. A TimeoutError is
 an OSError."""
-
-
-class StoreError(Exception):
-    """The store cannot do it; the sentence says why."""
 
 
 class Database:

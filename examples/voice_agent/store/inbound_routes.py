@@ -12,7 +12,8 @@ from examples.voice_agent.did_pattern import DidPattern
 from examples.voice_agent.routes import Route
 from examples.voice_agent.schedule import Schedule
 from examples.voice_agent.store.agents import UnknownAgent
-from examples.voice_agent.store.database import Database, StoreError
+from examples.voice_agent.store.database import Database
+from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.models import AgentVersionRow, InboundRouteRow
 from services.shared.protocol.codec import describe
 

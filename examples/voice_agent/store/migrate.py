@@ -12,9 +12,9 @@ from sqlalchemy import Connection, text
 from examples.voice_agent.store.database import (
     DATABASE_ERRORS,
     Database,
-    StoreError,
     prepare_folder,
 )
+from examples.voice_agent.store.errors import StoreError
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 _LOCK = 0x766F696365

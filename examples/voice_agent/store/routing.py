@@ -13,7 +13,8 @@ import structlog
 
 from examples.voice_agent.routes import Route, route_call
 from examples.voice_agent.store.agents import Agents, AgentVersion
-from examples.voice_agent.store.database import DATABASE_ERRORS, Database, StoreError
+from examples.voice_agent.store.database import DATABASE_ERRORS, Database
+from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.inbound_routes import InboundRoutes
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,8 @@ from examples.voice_agent.live import LiveCalls
 from examples.voice_agent.store.agents import Agents
 from examples.voice_agent.store.config import StoreConfig
 from examples.voice_agent.store.conversations import Conversations
-from examples.voice_agent.store.database import Database, StoreError
+from examples.voice_agent.store.database import Database
+from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.inbound_routes import InboundRoutes
 from examples.voice_agent.store.journal import JournalWriter
 from examples.voice_agent.store.metrics import JournalMetrics

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from examples.voice_agent.api.config import ApiConfig
 from examples.voice_agent.api.errors import ApiError
 from examples.voice_agent.api.keys import NOBODY, KeyRing, key_digest, new_key
-from examples.voice_agent.store.database import StoreError
+from examples.voice_agent.store.errors import StoreError
 
 
 def connection(key: str) -> HTTPConnection:

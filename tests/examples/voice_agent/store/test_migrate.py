@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from examples.voice_agent.store.config import StoreConfig
-from examples.voice_agent.store.database import Database, StoreError
+from examples.voice_agent.store.database import Database
+from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.migrate import current_revision, newest_revision, upgrade
 from examples.voice_agent.store.models import Base
 

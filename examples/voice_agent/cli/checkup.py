@@ -1,0 +1,118 @@
+"""The examinations behind `voice agent doctor`, in the order in which one would mend things."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+import httpx
+
+from examples.voice_agent.config import AgentConfig
+from examples.voice_agent.findings import Finding, State
+from examples.voice_agent.settings import AgentSettings
+from examples.voice_agent.store.agents import Agents
+from examples.voice_agent.store.database import DATABASE_ERRORS, Database
+from examples.voice_agent.store.errors import StoreError
+from examples.voice_agent.store.migrate import current_revision, newest_revision
+from examples.voice_agent.store.spool import Spool
+
+CHECKS = "voice.agent.checks"
+_HTTP_S = 5.0
+_PLUGIN_S = 60.0
+"""A loopback call takes a while."""
+
+Checks = Callable[[], Awaitable[Sequence[Finding]]]
+
+
+async def examine(settings: AgentSettings) -> list[Finding]:
+    """Everything; nothing is changed."""
+    database = Database(settings.store)
+    try:
+        findings, agents = await _database(database)
+    finally:
+        await database.close()
+    findings += await asyncio.to_thread(_spool, settings)
+    async with httpx.AsyncClient(timeout=_HTTP_S, trust_env=False) as http:
+        services = (("ASR", settings.asr_url), ("TTS", settings.tts_url))
+        findings += [await _service(http, name, url) for name, url in services]
+        models = {(each.llm.base_url, each.llm.model): each for each in agents}
+        findings += [await _model(http, each) for each in models.values()]
+    for plugin in entry_points(group=CHECKS):
+        findings += await _plugin(plugin)
+    return findings
+
+
+async def _database(database: Database) -> tuple[list[Finding], list[AgentConfig]]:
+    where = database.url.render_as_string(hide_password=True)
+    try:
+        newest = await asyncio.to_thread(newest_revision)
+        found = await current_revision(database)
+        if found != newest:
+            told = f"{where} is at {found or 'nothing'}, not at {newest}"
+            return [Finding("database", State.FAIL, told, "voice agent migrate")], []
+        agents = [each.config for each in await Agents(database).newest()]
+    except (StoreError, *DATABASE_ERRORS) as error:
+        brief = (str(error).splitlines() or [type(error).__name__])[0]
+        remedy = "start it, or set store.url; `voice agent migrate` makes a new one"
+        return [Finding("database", State.FAIL, f"{where}: {brief}", remedy)], []
+    found_agents = Finding("agents", State.OK, ", ".join(each.name for each in agents))
+    if not agents:
+        found_agents = Finding("agents", State.WARN, "none", "voice agent create FILE")
+    return [Finding("database", State.OK, f"{where} at {newest}"), found_agents], agents
+
+
+def _spool(settings: AgentSettings) -> list[Finding]:
+    folder, findings = settings.store.journal.spool, []
+    for instance in sorted(folder.iterdir()) if folder.is_dir() else []:
+        spool = Spool(instance, settings.store.journal.spool_bytes)
+        spool.look()
+        if spool:
+            told = f"{spool.size} bytes of {instance.name} wait for the database"
+            remedy = f"they are stored when {instance.name} runs and the database is there"
+            findings.append(Finding("spool", State.WARN, told, remedy))
+    return findings or [Finding("spool", State.OK, "empty")]
+
+
+async def _service(http: httpx.AsyncClient, name: str, url: str) -> Finding:
+    remedy = f"start it, or set {name.lower()}_url; its log says why it is not ready"
+    try:
+        answer = await http.get(f"{url.rstrip('/')}/health/ready")
+        phase = answer.json().get("phase", "")
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError) as error:
+        told = f"{url}: {error or type(error).__name__}"
+        return Finding(name, State.FAIL, told, remedy)
+    good = answer.status_code == 200
+    state = State.OK if good else State.FAIL
+    return Finding(name, state, f"{url} {phase}", None if good else remedy)
+
+
+async def _model(http: httpx.AsyncClient, agent: AgentConfig) -> Finding:
+    llm = agent.llm
+    what, headers = f"LLM of {agent.name}", {}
+    if llm.api_key_env is not None:
+        key = os.environ.get(llm.api_key_env)
+        if not key:
+            told = f"{llm.api_key_env} is not set"
+            return Finding(what, State.FAIL, told, f"set {llm.api_key_env} to the API key")
+        headers["Authorization"] = f"Bearer {key}"
+    try:
+        answer = await http.get(f"{llm.base_url.rstrip('/')}/models", headers=headers)
+        answer.raise_for_status()
+        served = [str(each["id"]) for each in answer.json()["data"]]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        told = f"{llm.base_url}: {error or type(error).__name__}"
+        return Finding(what, State.FAIL, told, "start it, or make a version with another base_url")
+    if served and llm.model not in served:
+        told = f"{llm.base_url} does not list {llm.model}, but {', '.join(served[:5])}"
+        return Finding(what, State.WARN, told, "make a version with a model that it serves")
+    return Finding(what, State.OK, f"{llm.base_url} serves {llm.model}")
+
+
+async def _plugin(plugin: EntryPoint) -> Sequence[Finding]:
+    try:
+        checks: Checks = plugin.load()
+        async with asyncio.timeout(_PLUGIN_S):
+            return await checks()
+    except (ImportError, AttributeError, TimeoutError) as error:
+        told = f"{plugin.value}: {error or type(error).__name__}"
+        return [Finding(plugin.name, State.FAIL, told)]
