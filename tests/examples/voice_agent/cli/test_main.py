@@ -1,7 +1,6 @@
-"""`voice agent` as users run it: in a process of its own."""
+"""`voice agent` as users run it."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +9,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from typer.testing import CliRunner, Result
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from examples.voice_agent.api.keys import KeyRing, key_digest
+from examples.voice_agent.cli.main import app
+
+Run = Callable[..., Result]
 
 AGENT = """
 name: helpdesk
@@ -22,29 +25,25 @@ llm: {base_url: "http://127.0.0.1:1/v1", model: llama-4-scout}
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Run:
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `voice agent …` in an empty folder."""
     (tmp_path / "agent.yaml").write_text(AGENT)
-    environment = os.environ | {
-        "PYTHONPATH": os.getcwd(),
-        "COLUMNS": "200",
-        "VOICE_AGENT__ASR_URL": "http://127.0.0.1:1",
-        "VOICE_AGENT__TTS_URL": "http://127.0.0.1:1",
-        "BRIDGE__ARI__URL": "http://127.0.0.1:1",
-    }
+    monkeypatch.chdir(tmp_path)
+    for name in ("VOICE_AGENT__ASR_URL", "VOICE_AGENT__TTS_URL", "BRIDGE__ARI__URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "services.cli.main", "agent", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=50,
-            env=environment | more,
-            cwd=tmp_path,
-            check=False,
-        )
+    def run(*arguments: str, **more: str) -> Result:
+        return CliRunner().invoke(app, arguments, env=more)
 
     return run
+
+
+def test_the_voice_command_has_it() -> None:
+    command = [sys.executable, "-m", "services.cli.main", "agent", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0
+    assert "conversations" in done.stdout
 
 
 def test_an_agent_is_made_routed_and_shown(agent: Run) -> None:
@@ -68,18 +67,16 @@ def test_what_is_wrong_is_one_sentence(agent: Run, tmp_path: Path) -> None:
         (("list", "--config", "none.yaml"), "there is no configuration at none.yaml"),
     ):
         done = agent(*arguments)
-        assert done.returncode == 1
+        assert done.exit_code == 1
         assert said in done.stderr and "Traceback" not in done.stderr
     away = agent("list", VOICE_AGENT__STORE__URL="postgresql://voice@127.0.0.1:1/agent")
-    assert away.returncode == 1 and "cannot be brought up to date" in away.stderr
+    assert away.exit_code == 1 and "cannot be brought up to date" in away.stderr
 
 
 def test_a_key_is_told_once_and_its_digest_goes_into_a_file(agent: Run, tmp_path: Path) -> None:
     made = agent("key", "alice")
     key = made.stderr.splitlines()[0].split()[-1]
     assert key.startswith("va_") and key not in made.stdout
-    from examples.voice_agent.api.keys import KeyRing, key_digest
-
     (tmp_path / "keys").write_text(made.stdout)
     KeyRing.load(tmp_path / "keys")
     assert made.stdout == f"alice {key_digest(key)}\n"
@@ -99,13 +96,13 @@ class FakeHealth(BaseHTTPRequestHandler):
         pass
 
 
-def states(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+def states(done: Result) -> dict[str, str]:
     return {each["what"]: each["state"] for each in json.loads(done.stdout)}
 
 
 def test_the_doctor_finds_what_is_missing_and_what_is_there(agent: Run, tmp_path: Path) -> None:
     nothing = agent("doctor", "--json")
-    assert nothing.returncode == 1
+    assert nothing.exit_code == 1
     found = states(nothing)
     assert (found["database"], found["ASR"], found["Asterisk"]) == ("fail", "fail", "fail")
     remedies = [each["remedy"] for each in json.loads(nothing.stdout) if each["state"] == "fail"]
