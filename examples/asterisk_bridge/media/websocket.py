@@ -41,6 +41,7 @@ _FRAMES_A_MESSAGE = 5
 _COMMAND_S = 2.0
 """Sending takes no time unless Asterisk has stopped reading."""
 _STATUS_S = 1.0
+_FRESH_S = 2 * FRAME_S
 _PAD_BELOW_S = 2 * FRAME_S
 """A frame that is not whole waits for more audio until Asterisk has only so much left."""
 
@@ -70,6 +71,7 @@ class WebSocketMedia:
         self._flushed_marks: dict[str, str] = {}
         """One of them may have been reached while the flush was under way."""
         self._mark_number = 0
+        self._asked_at = 0.0
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -206,6 +208,7 @@ class WebSocketMedia:
     async def _ask(self) -> None:
         while True:
             await asyncio.sleep(_STATUS_S)
+            self._asked_at = time.monotonic()
             await self._command("GET_STATUS")
 
     async def _read(self, socket: ClientConnection) -> None:
@@ -242,7 +245,9 @@ class WebSocketMedia:
             self._deliver(MarkPlayed(name, time.monotonic()))
 
     def _status(self, frames: int) -> None:
-        self._queue.observed(time.monotonic(), frames)
+        now = time.monotonic()
+        if now - self._asked_at < _FRESH_S:  # else one of us was held up, and it is old
+            self._queue.observed(now, frames)
         if frames * FRAME_S > 2 * self._lead_s + 0.2:
             log.warning("media_queue_long", queue_ms=round(frames * FRAME_S * 1000))
 
