@@ -79,15 +79,19 @@ class PostgresServer:
         self._run("initdb", "-D", str(self._folder), "-A", "trust", "-U", "voice", "-E", "UTF8")
 
     def start(self) -> None:
+        """Tries again when somebody has the port for a moment."""
         command = self._command(
             *("postgres", "-D", str(self._folder), "-p", str(self.port)),
             *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
             *("-c", "fsync=off"),
         )
-        log = (self._folder.parent / "log").open("ab")
-        with log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, user=self._uid())
-        self._wait(up=True)
+        deadline = time.monotonic() + 40
+        with (self._folder.parent / "log").open("ab") as log:
+            while time.monotonic() < deadline:
+                self._process = subprocess.Popen(command, stdout=log, stderr=log, user=self._uid())
+                if self._is_up(self._process, deadline):
+                    return
+        raise TimeoutError((self._folder.parent / "log").read_text())
 
     def stop(self) -> None:
         """At once, as when the machine died."""
@@ -95,7 +99,6 @@ class PostgresServer:
             self._process.send_signal(3)  # SIGQUIT
             self._process.wait(timeout=20)
             self._process = None
-        (self._folder / "postmaster.pid").unlink(missing_ok=True)
 
     def new_database(self) -> str:
         self._databases += 1
@@ -119,19 +122,15 @@ class PostgresServer:
             cwd="/",
         )
 
-    def _wait(self, *, up: bool) -> None:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            done = subprocess.run(
-                self._command("pg_isready", "-h", "127.0.0.1", "-p", str(self.port)),
-                capture_output=True,
-                timeout=10,
-                check=False,
-            )
-            if (done.returncode == 0) == up:
-                return
+    def _is_up(self, process: "subprocess.Popen[bytes]", deadline: float) -> bool:
+        asking = self._command("pg_isready", "-h", "127.0.0.1", "-p", str(self.port))
+        while process.poll() is None and time.monotonic() < deadline:
+            asked = subprocess.run(asking, capture_output=True, timeout=10, check=False)
+            if asked.returncode == 0:
+                return True
             time.sleep(0.1)
-        raise TimeoutError((self._folder.parent / "log").read_text())
+        time.sleep(0.5)
+        return False
 
 
 def _programs() -> Path | None:
