@@ -72,6 +72,7 @@ class WebSocketMedia:
         """One of them may have been reached while the flush was under way."""
         self._mark_number = 0
         self._asked_at = 0.0
+        self._part_since: float | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -177,7 +178,8 @@ class WebSocketMedia:
             lead_s = self._queue.lead_s(time.monotonic())
             if lead_s >= self._lead_s:
                 return lead_s - self._lead_s + FRAME_S
-            sent = await self._feed_message(pad=lead_s < _PAD_BELOW_S)
+            pad = self._part_has_waited() and lead_s < _PAD_BELOW_S
+            sent = await self._feed_message(pad=pad)
             if not sent:
                 if self._outbox.buffer.is_empty:
                     return None
@@ -196,6 +198,7 @@ class WebSocketMedia:
                 frames.append(frame.data)
             marks = frame.marks
         if frames:
+            self._part_since = None
             await self._send(b"".join(frames))
             self._queue.sent(time.monotonic(), len(frames))
         for name in marks:
@@ -204,6 +207,15 @@ class WebSocketMedia:
             self._marks[number] = name
             await self._command("MARK_MEDIA", correlation_id=number)
         return bool(frames or marks)
+
+    def _part_has_waited(self) -> bool:
+        """Whether what is there is no whole frame, and nothing was added for the length of one."""
+        buffer, now = self._outbox.buffer, time.monotonic()
+        if buffer.has_whole_frame or not buffer.waiting_bytes:
+            self._part_since = None
+        elif self._part_since is None:
+            self._part_since = now
+        return self._part_since is not None and now - self._part_since >= FRAME_S
 
     async def _ask(self) -> None:
         while True:
