@@ -140,8 +140,9 @@ def test_words_are_told_as_they_were_written(engine: TtsEngine) -> None:
     words = [word for piece in engine.synthesize(request) for word in piece.words]
     assert [word.word for word in words] == list(written)
     assert all(word.end_ms <= after.start_ms for word, after in pairwise(words))
-    longest = max(words, key=lambda word: word.end_ms - word.start_ms)
-    assert longest.word == "$3 million,"
+    if engine.name != "chatterbox":  # its weights are random here: it looks anywhere in the text
+        longest = max(words, key=lambda word: word.end_ms - word.start_ms)
+        assert longest.word == "$3 million,"
 
 
 def test_a_word_comes_with_the_piece_in_which_it_begins(engine: TtsEngine) -> None:
