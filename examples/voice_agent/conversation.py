@@ -329,9 +329,13 @@ class Conversation:
             pass  # the transport's last event says so, too
 
     async def _press(self, digits: str) -> None:
-        with suppress(TransportClosed):
+        try:
             async with asyncio.timeout(_LEAVE_S):
                 await self._transport.send_digits(digits)
+        except TransportClosed:
+            return
+        except Exception as error:  # noqa: BLE001 - transports fail in their own ways
+            _log.warning("keys cannot be pressed", error=f"{type(error).__name__}: {error}")
 
     async def _leave(self, target: str | None, cause: str) -> None:
         """Transfer or hang up; the transport then tells that the call is over."""
