@@ -2,30 +2,48 @@
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
 
+from examples.asterisk_bridge.agent_calls import AGENTS, agent_calls
 from examples.asterisk_bridge.ari import AriError
 from examples.asterisk_bridge.bridge import load_conversation, rescue, running_bridge
 from examples.asterisk_bridge.config import BridgeConfig, ConfigError, LogConfig, load_config
+from examples.asterisk_bridge.transport import Conversation
 
 log = structlog.get_logger(__name__)
 
 
 async def serve(config: BridgeConfig) -> None:
     """Until SIGTERM or SIGINT."""
-    converse = load_conversation(config.conversation.factory)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stopping.set)
-    async with running_bridge(config, converse):
+    async with conversing(config) as converse, running_bridge(config, converse):
         log.info("bridge_ready", app=config.ari.app, media=config.media.kind)
         await stopping.wait()
         log.info("bridge_drains", seconds=config.calls.drain_s)
+
+
+@contextlib.asynccontextmanager
+async def conversing(config: BridgeConfig) -> AsyncIterator[Conversation]:
+    """What the configuration says that talks to callers, with all that it needs.
+
+    Raises:
+        ConfigError: there is no such thing, or it cannot be opened.
+    """
+    factory = config.conversation.factory
+    if factory == AGENTS:
+        async with agent_calls(config) as converse:
+            yield converse
+    else:
+        yield load_conversation(factory)
 
 
 def configure_logging(config: LogConfig) -> None:

@@ -29,7 +29,14 @@ from examples.asterisk_bridge.inbox import Inbox
 from examples.asterisk_bridge.media.base import MediaError, variable
 from examples.asterisk_bridge.media.choice import MediaFactory
 from examples.asterisk_bridge.transport import AsteriskTransport, Conversation, Ending
-from examples.voice_agent.transport import AudioIn, CallInfo, Digit, MarkPlayed, TransportClosed
+from examples.voice_agent.transport import (
+    AudioIn,
+    CallDeclined,
+    CallInfo,
+    Digit,
+    MarkPlayed,
+    TransportClosed,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +55,8 @@ class Outcome(StrEnum):
     """Of the conversation, its media or the setup: the caller went to the fallback."""
     BUSY = "busy"
     """Never taken."""
+    DECLINED = "declined"
+    """The conversation would not have it: no agent is responsible, or none is free."""
     DRAINED = "drained"
     """The bridge ended first: the caller went to the fallback."""
     LOST = "lost"
@@ -184,7 +193,10 @@ class Call:
             await asyncio.wait([talking], timeout=self._config.goodbye_s)
         if talking.done() and not talking.cancelled():
             error = talking.exception()
-            if error is not None:
+            if isinstance(error, CallDeclined):
+                self.outcome = Outcome.DECLINED
+                log.info("call_declined", call=self.id, why=str(error))
+            elif error is not None:
                 self._failed("conversation_failed", error)
         elif not talking.done():
             log.warning("conversation_does_not_end", call=self.id)

@@ -112,8 +112,23 @@ class CallsConfig(Strict):
 class ConversationConfig(Strict):
     """What talks to the callers."""
 
-    factory: str = "examples.asterisk_bridge.echo:converse"
-    """`module:callable`; an `async (CallTransport) -> None`, called once for each call."""
+    factory: str = "agents"
+    """"agents": those of the store, see :class:`AgentsConfig`. Else `module:callable`, an
+    `async (CallTransport) -> None` that is called once for each call."""
+
+
+class AgentsConfig(Strict):
+    """How calls get to the agents; all else of them is in their own file."""
+
+    settings: Path | None = None
+    """Of `voice agent`, too. None: `$VOICE_AGENT_CONFIG`, or voice-agent.yaml here."""
+    api: bool = True
+    """Serve the management API, with the live calls, where the settings say."""
+    record: bool = False
+    """Record calls whose dial plan says so: `Stasis(va,${EXTEN},consent=given)`."""
+    fallback: str | None = None
+    """Extension in `calls.transfer_context` for calls whose agent breaks down, when neither the
+    agent nor its route names one. None: such a call ends."""
 
 
 class LogConfig(Strict):
@@ -133,6 +148,7 @@ class BridgeConfig(BaseSettings):
     media: MediaConfig = MediaConfig()
     calls: CallsConfig = CallsConfig()
     conversation: ConversationConfig = ConversationConfig()
+    agents: AgentsConfig = AgentsConfig()
     log: LogConfig = LogConfig()
 
     @classmethod

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,6 +33,9 @@ class AgentSettings(BaseSettings):
     """Names this process among those that share the database; the same after a restart."""
     asr_url: str = "http://127.0.0.1:8001"
     tts_url: str = "http://127.0.0.1:8002"
+    asr_key: SecretStr | None = None
+    """By environment only, as VOICE_AGENT__ASR_KEY; where the service asks for one."""
+    tts_key: SecretStr | None = None
     store: StoreConfig = StoreConfig()
     api: ApiConfig = ApiConfig()
 

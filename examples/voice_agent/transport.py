@@ -65,6 +65,10 @@ class TransportClosed(Exception):
     """The call is gone; nothing can be sent any more."""
 
 
+class CallDeclined(Exception):
+    """Raised by a conversation that nobody takes: the call goes on where it came from."""
+
+
 class CallTransport(Protocol):
     """One call. Methods raise :class:`TransportClosed` once it is over; none waits without limit.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from examples.asterisk_bridge.bridge import load_conversation
-from examples.asterisk_bridge.config import ConfigError, load_config
+from examples.asterisk_bridge.config import BridgeConfig, ConfigError, load_config
 from examples.asterisk_bridge.echo import converse
 
 
@@ -18,7 +18,11 @@ def written(folder: Path, text: str) -> Path:
 def test_the_file_beside_the_program_is_valid() -> None:
     config = load_config()
     assert config.ari.app == "va"
-    assert load_conversation(config.conversation.factory) is converse
+    assert config.model_dump() == BridgeConfig().model_dump()
+
+
+def test_a_conversation_is_found_by_its_name() -> None:
+    assert load_conversation("examples.asterisk_bridge.echo:converse") is converse
 
 
 def test_the_environment_overrides_the_file(

@@ -1,0 +1,167 @@
+"""Calls for the agents of the store: everything they share is opened once for the process."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from examples.asterisk_bridge.config import AgentsConfig, BridgeConfig, ConfigError
+from examples.asterisk_bridge.media.base import FORMATS
+from examples.asterisk_bridge.transport import Conversation as Converse
+from examples.voice_agent.api.app import create_app, serving
+from examples.voice_agent.config import AgentConfig, FallbackConfig
+from examples.voice_agent.conversation import Conversation, SpeechServices
+from examples.voice_agent.phrases import PhraseBook
+from examples.voice_agent.settings import AgentSettings, load_settings
+from examples.voice_agent.staff import Colleague, Staff
+from examples.voice_agent.store.errors import StoreError
+from examples.voice_agent.store.recording import CallRecording, Consent
+from examples.voice_agent.store.records import CallContext
+from examples.voice_agent.store.routing import Assignment
+from examples.voice_agent.store.store import Store, open_store
+from examples.voice_agent.transport import CallDeclined, CallTransport
+
+log = structlog.get_logger(__name__)
+
+AGENTS = "agents"
+"""`conversation.factory` when it is this and no `module:callable`."""
+
+
+@asynccontextmanager
+async def agent_calls(config: BridgeConfig) -> AsyncIterator[Converse]:
+    """Gives the conversation for each call. Leave it after the last call is over.
+
+    Raises:
+        ConfigError: the agents' settings cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            settings = await asyncio.to_thread(load_settings, config.agents.settings)
+            calls = await _opened(stack, config, settings)
+        except StoreError as error:
+            raise ConfigError(str(error)) from None
+        yield calls.converse
+
+
+async def _opened(
+    stack: AsyncExitStack, config: BridgeConfig, settings: AgentSettings
+) -> "AgentCalls":
+    registry = CollectorRegistry()
+    opened = open_store(settings.store, instance=settings.instance, registry=registry)
+    store = await stack.enter_async_context(opened)
+    services = _services(settings)
+    phrases = PhraseBook(services.tts_url, services.tts_key)
+    audio = FORMATS[config.media.format].audio
+    staff = await stack.enter_async_context(Staff(store.agents, phrases, audio))
+    if config.agents.api:
+        app = await asyncio.to_thread(create_app, store, settings.api, registry=registry)
+        try:
+            url = await stack.enter_async_context(serving(app, settings.api))
+        except OSError as error:
+            raise ConfigError(
+                f"the API cannot listen at port {settings.api.port}: {error}"
+            ) from None
+        log.info("api_listens", url=f"{url}/docs")
+    return AgentCalls(config.agents, settings.instance, store, staff, services, phrases)
+
+
+class AgentCalls:
+    """Made by :func:`agent_calls`."""
+
+    def __init__(
+        self,
+        config: AgentsConfig,
+        instance: str,
+        store: Store,
+        staff: Staff,
+        services: SpeechServices,
+        phrases: PhraseBook,
+    ) -> None:
+        self._config = config
+        self._instance = instance
+        self._store = store
+        self._staff = staff
+        self._services = services
+        self._phrases = phrases
+
+    async def converse(self, transport: CallTransport) -> None:
+        """One call, with the agent that its number is routed to.
+
+        Raises:
+            CallDeclined: nobody takes it, and its route names no extension for that.
+        """
+        assigned = self._store.routing.decide(transport.info.called)
+        if assigned.agent is None:
+            await self._decline(transport, assigned)
+            return
+        async with self._staff.working(assigned.agent) as colleague:
+            await self._talk(transport, assigned, assigned.agent.id, colleague)
+
+    async def _talk(
+        self, transport: CallTransport, assigned: Assignment, version_id: int, who: Colleague
+    ) -> None:
+        conversation_id = uuid.uuid4().hex
+        log.info("call_assigned", call=transport.info.call_id, conversation=conversation_id)
+        context = CallContext(conversation_id, self._instance, version_id, assigned.route_id)
+        config = with_fallback(who.config, assigned.fallback or self._config.fallback)
+        if not self._may_record(transport):
+            await self._run(config, transport, who, context)
+            return
+        async with self._store.recordings.open(
+            conversation_id, transport.audio_format
+        ) as recording:
+            context = replace(context, consent=Consent.GIVEN, recording=recording.name)
+            await self._run(config, transport, who, context, recording)
+
+    async def _run(
+        self,
+        config: AgentConfig,
+        transport: CallTransport,
+        who: Colleague,
+        context: CallContext,
+        recording: CallRecording | None = None,
+    ) -> None:
+        journal = self._store.journal.journal(context)
+        await Conversation(
+            config,
+            transport,
+            self._services,
+            self._phrases,
+            who.model,
+            who.tools,
+            journal,
+            recording,
+        ).run()
+
+    def _may_record(self, transport: CallTransport) -> bool:
+        consent = transport.info.variables.get("consent")
+        return self._config.record and consent == Consent.GIVEN
+
+    async def _decline(self, transport: CallTransport, assigned: Assignment) -> None:
+        if assigned.fallback is None:
+            raise CallDeclined(assigned.reason)
+        try:
+            await transport.transfer(assigned.fallback)
+        except ValueError as error:
+            raise CallDeclined(f"{assigned.reason}; {error}") from None
+
+
+def with_fallback(config: AgentConfig, extension: str | None) -> AgentConfig:
+    """The agent's own fallback comes first."""
+    if config.fallback.transfer_to is not None or extension is None:
+        return config
+    return config.model_copy(update={"fallback": FallbackConfig(transfer_to=extension)})
+
+
+def _services(settings: AgentSettings) -> SpeechServices:
+    keys = (key.get_secret_value() if key else None for key in (settings.asr_key, settings.tts_key))
+    return SpeechServices(_socket(settings.asr_url), _socket(settings.tts_url), *keys)
+
+
+def _socket(url: str) -> str:
+    """`http://host` → `ws://host`, and the same with s."""
+    return f"ws{url.removeprefix('http')}".rstrip("/") if url.startswith("http") else url

@@ -1,0 +1,319 @@
+"""The agents of the store take calls: routed, journalled, recorded, watched through the API."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from examples.asterisk_bridge.__main__ import conversing
+from examples.asterisk_bridge.bench.caller import dial
+from examples.asterisk_bridge.bench.measure import tone_level
+from examples.asterisk_bridge.bench.recording import RATE
+from examples.asterisk_bridge.bench.scenario import ask, speech_of
+from examples.asterisk_bridge.bridge import running_bridge
+from examples.asterisk_bridge.config import AgentsConfig, BridgeConfig, ConfigError
+from examples.asterisk_bridge.transport import Conversation
+from examples.voice_agent.config import AgentConfig
+from examples.voice_agent.loopback import LoopbackTransport
+from examples.voice_agent.ports import Outcome
+from examples.voice_agent.settings import AgentSettings, load_settings
+from examples.voice_agent.store.conversations import ConversationFilter, Transcript
+from examples.voice_agent.store.inbound_routes import RouteSettings
+from examples.voice_agent.store.recording import Consent
+from examples.voice_agent.store.store import open_store
+from examples.voice_agent.transport import CallDeclined, CallInfo
+from services.asr.app import create_app as create_asr
+from services.asr.config import AsrConfig
+from services.shared.audio.pcm import AudioFormat, Encoding
+from services.shared.models.store import ModelStore
+from services.shared.runtime.config import ServerConfig
+from services.tts.app import create_app as create_tts
+from services.tts.config import TtsConfig
+from tests.examples.llm_server import Line, Script, llm_server
+from tests.examples.voice_agent.live_call import GREETING, agent, tone
+from tests.services.asr.conftest import tones as asr_tones
+from tests.services.serving import LiveService, serving
+from tests.services.tts.conftest import tones as tts_tones
+
+if TYPE_CHECKING:
+    from tests.examples.asterisk_bridge.asterisk_server import AsteriskServer
+
+_log = logging.getLogger(__name__)
+
+NUMBER = "1000"
+HOTEL_GREETING = "Good morning, this is the front desk."
+
+
+@pytest.fixture(scope="module")
+def asr() -> Iterator[LiveService]:
+    config = asr_tones()
+    with serving(create_asr(config), config.limits) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def tts() -> Iterator[LiveService]:
+    config = TtsConfig(engines=tts_tones())
+    with serving(create_tts(config), config.limits) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def real_asr(model_store: ModelStore) -> Iterator[LiveService]:
+    config = AsrConfig()
+    app = create_asr(config, model_store)
+    with serving(app, config.limits, ServerConfig(drain_s=0.5)) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def real_tts(model_store: ModelStore) -> Iterator[LiveService]:
+    config = TtsConfig()
+    app = create_tts(config, model_store)
+    with serving(app, config.limits, ServerConfig(drain_s=0.5)) as service:
+        yield service
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def written(folder: Path, asr_url: str = "", tts_url: str = "") -> Path:
+    """The agents' settings, as a file of theirs."""
+    path = folder / "voice-agent.yaml"
+    path.write_text(
+        f"""
+instance: tried
+asr_url: {asr_url or "http://127.0.0.1:1"}
+tts_url: {tts_url or "http://127.0.0.1:1"}
+store:
+  url: sqlite:///{folder}/agent.db
+  journal: {{spool: {folder}/spool, linger_s: 0.01}}
+  recording: {{folder: {folder}/recordings}}
+api: {{port: {free_port()}}}
+"""
+    )
+    return path
+
+
+async def hired(file: Path, config: AgentConfig, **route: Any) -> AgentSettings:
+    """Put an agent and its route into the store, as `voice agent` does."""
+    settings = load_settings(file)
+    async with open_store(settings.store, instance="setup") as store:
+        await store.agents.create(config)
+        wanted = {"pattern": NUMBER, "agent": config.name, **route}
+        await store.routes.create(RouteSettings.model_validate(wanted))
+    return settings
+
+
+async def only_call(settings: AgentSettings) -> Transcript:
+    async with open_store(settings.store, instance="reader") as store:
+        page = await store.conversations.page(ConversationFilter())
+        (found,) = page.conversations
+        return await store.conversations.transcript(found.row.id)
+
+
+@asynccontextmanager
+async def opened(file: Path, **agents: Any) -> AsyncIterator[Conversation]:
+    config = BridgeConfig(agents=AgentsConfig(settings=file, **agents))
+    async with conversing(config) as converse:
+        yield converse
+
+
+@asynccontextmanager
+async def calling(
+    converse: Conversation, called: str = NUMBER, **variables: str
+) -> AsyncIterator[tuple[LoopbackTransport, asyncio.Task[None]]]:
+    line = LoopbackTransport(CallInfo("call-1", "5550100", called, variables))
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(line.run())
+        talking = asyncio.ensure_future(converse(line))
+        yield line, talking
+        line.caller_hangs_up()
+        await asyncio.wait([talking])
+
+
+def said(told: Transcript, role: str) -> list[str]:
+    return [turn.text_spoken for turn in told.turns if turn.role == role]
+
+
+async def until(reached: Callable[[], Awaitable[bool]], limit_s: float = 15.0) -> None:
+    end = time.monotonic() + limit_s
+    while not await reached():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+
+
+async def test_a_call_is_in_the_store_afterwards_and_in_the_api_meanwhile(
+    asr: LiveService, tts: LiveService, tmp_path: Path
+) -> None:
+    file = written(tmp_path, asr.http, tts.http)
+    with llm_server(Script([Line("w4", "It is ten.")])) as url:
+        settings = await hired(file, agent(url))
+        api = f"http://127.0.0.1:{settings.api.port}"
+        async with (
+            opened(file, record=True) as converse,
+            httpx.AsyncClient(base_url=api, trust_env=False) as http,
+            calling(converse, consent="given") as (line, talking),
+        ):
+
+            async def turns(count: int) -> bool:
+                page = (await http.get("/v1/conversations")).json()["conversations"]
+                if not page:
+                    return False
+                found = (await http.get(f"/v1/conversations/{page[0]['id']}")).json()
+                return len(found["turns"]) >= count
+
+            await until(lambda: turns(1))
+            line.say(tone(1.0))
+            await until(lambda: turns(3))
+            line.caller_hangs_up()
+            await talking
+    told = await only_call(settings)
+    row = told.conversation.row
+    assert (row.instance, row.called, row.outcome) == ("tried", NUMBER, Outcome.CALLER_HUNG_UP)
+    assert (row.consent, told.conversation.agent_version) == (Consent.GIVEN, 1)
+    assert row.route_id is not None and row.recording is not None
+    assert (tmp_path / "recordings" / row.recording).stat().st_size > 30_000
+    assert said(told, "agent") == [GREETING, "It is ten."]
+    assert set(" ".join(said(told, "caller")).split()) == {"w4"}
+
+
+async def test_nothing_is_recorded_without_consent(
+    asr: LiveService, tts: LiveService, tmp_path: Path
+) -> None:
+    file = written(tmp_path, asr.http, tts.http)
+    with llm_server(Script()) as url:
+        settings = await hired(file, agent(url))
+        async with (
+            opened(file, record=True, api=False) as converse,
+            calling(converse) as (line, _),
+        ):
+
+            async def answered() -> bool:
+                return line.answered_at is not None
+
+            await until(answered)
+    row = (await only_call(settings)).conversation.row
+    assert row.consent is None and row.recording is None
+    assert not (tmp_path / "recordings").exists()
+
+
+async def test_nobody_is_responsible(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    await hired(file, agent("http://127.0.0.1:1"), fallback="2000")
+    async with opened(file, api=False) as converse, calling(converse, "7777") as (_, talking):
+        with pytest.raises(CallDeclined, match="no_route"):
+            await talking
+
+
+async def test_a_closed_route_names_who_takes_its_calls(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    today = datetime.now(UTC).date()
+    closed = {"closed_on": [str(today + timedelta(days)) for days in (0, 1)]}
+    await hired(file, agent("http://127.0.0.1:1"), fallback="2000", schedule=closed)
+    async with opened(file, api=False) as converse, calling(converse) as (line, talking):
+        await talking
+        assert line.transferred_to == "2000"
+        assert line.answered_at is None
+
+
+async def test_an_agent_that_cannot_work_sends_its_calls_to_the_fallback_of_their_route(
+    tmp_path: Path,
+) -> None:
+    """Neither service is there."""
+    file = written(tmp_path)
+    await hired(file, agent("http://127.0.0.1:1"), fallback="2000")
+    async with opened(file, api=False) as converse, calling(converse) as (line, talking):
+        await talking
+        assert line.transferred_to == "2000"
+
+
+async def test_wrong_settings_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "voice-agent.yaml"
+    file.write_text("stroe: {}")
+    with pytest.raises(ConfigError, match="stroe"):
+        async with opened(file):
+            pass
+
+
+async def test_an_api_whose_port_is_taken_is_named(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    port = load_settings(file).api.port
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(ConfigError, match=str(port)):
+        async with opened(file):
+            pass
+
+
+def bridge_config(server: "AsteriskServer", file: Path) -> BridgeConfig:
+    ari = {"url": server.url, "username": "va", "password": "only-for-tests"}
+    calls = {"drain_s": 0.5}
+    agents = {"settings": file, "api": False}
+    return BridgeConfig.model_validate({"ari": ari, "calls": calls, "agents": agents})
+
+
+@asynccontextmanager
+async def bridged(server: "AsteriskServer", file: Path) -> AsyncIterator[None]:
+    """What the program runs."""
+    config = bridge_config(server, file)
+    async with conversing(config) as converse, running_bridge(config, converse) as bridge:
+        async with asyncio.timeout(10):
+            await bridge.socket.connected.wait()
+        yield
+
+
+@pytest.mark.asterisk
+@pytest.mark.models
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_a_telephone_talks_with_an_agent(
+    asterisk: "AsteriskServer", real_asr: LiveService, real_tts: LiveService, tmp_path: Path
+) -> None:
+    """Phone, Asterisk, bridge, Whisper, Piper, SQLite: only the language model has a script."""
+    file = written(tmp_path, real_asr.http, real_tts.http)
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        wanted = {"text": "When do you open in the morning?", "format": "pcm"}
+        answer = await http.post(
+            f"{real_tts.http}/v1/synthesize", json={**wanted, "sample_rate": 16_000}
+        )
+    samples = AudioFormat(Encoding.PCM_S16LE, 16_000).decode(answer.content)
+    with llm_server(Script([Line("open", "We open at nine in the morning.")])) as url:
+        desk = agent(url, greeting=HOTEL_GREETING, hearing={})
+        settings = await hired(file, desk)
+        async with bridged(asterisk, file):
+            figures = await ask(
+                ("127.0.0.1", asterisk.sip_port), NUMBER, [speech_of(samples, 16_000)]
+            )
+    _log.info("%s", figures)
+    assert figures.greeting_s is not None and figures.greeting_s < 1.0
+    (answered_s,) = figures.answers_s
+    assert answered_s is not None and answered_s < 3.0
+    told = await only_call(settings)
+    row = told.conversation.row
+    assert (row.caller, row.called) == ("caller", NUMBER)
+    assert row.outcome == Outcome.CALLER_HUNG_UP and row.answered_at is not None
+    assert said(told, "agent") == [HOTEL_GREETING, "We open at nine in the morning."]
+    assert "open" in " ".join(said(told, "caller"))
+
+
+@pytest.mark.asterisk
+@pytest.mark.slow
+async def test_a_call_that_nobody_takes_goes_on_in_the_dial_plan(
+    asterisk: "AsteriskServer", tmp_path: Path
+) -> None:
+    file = written(tmp_path)
+    await hired(file, agent("http://127.0.0.1:1"), pattern="555")
+    async with bridged(asterisk, file):
+        async with dial(("127.0.0.1", asterisk.sip_port), NUMBER) as call:
+            await asyncio.sleep(1.5)
+        heard = call.recorder.agent[RATE // 2 : RATE * 3 // 2]
+    assert tone_level(heard, RATE, 1004.0) > 0.8
