@@ -21,11 +21,23 @@ log = structlog.get_logger(__name__)
 
 async def serve(config: BridgeConfig) -> None:
     """Until SIGTERM or SIGINT."""
-    stopping = asyncio.Event()
+    stopping, ready = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stopping.set)
+    carrying = asyncio.create_task(_carry_calls(config, ready, stopping), name="bridge")
+    stopped = asyncio.create_task(stopping.wait(), name="stopping")
+    await asyncio.wait([carrying, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not ready.is_set():
+        carrying.cancel()  # it may be waiting for an Asterisk that never comes
+    with contextlib.suppress(asyncio.CancelledError):
+        await carrying
+
+
+async def _carry_calls(config: BridgeConfig, ready: asyncio.Event, stopping: asyncio.Event) -> None:
     async with conversing(config) as converse, running_bridge(config, converse):
+        ready.set()
         log.info("bridge_ready", app=config.ari.app, media=config.media.kind)
         await stopping.wait()
         log.info("bridge_drains", seconds=config.calls.drain_s)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -252,6 +253,33 @@ async def test_an_api_whose_port_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", port)), pytest.raises(ConfigError, match=str(port)):
         async with opened(file):
             pass
+
+
+async def test_the_program_serves_the_api_and_ends_when_told_while_asterisk_is_away(
+    tmp_path: Path,
+) -> None:
+    file = written(tmp_path)
+    config = tmp_path / "bridge.yaml"
+    config.write_text(f"{{ari: {{url: 'http://127.0.0.1:1'}}, agents: {{settings: {file}}}}}")
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "examples.asterisk_bridge", "--config", str(config)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    api = f"http://127.0.0.1:{load_settings(file).api.port}/v1/agents"
+    async with httpx.AsyncClient(trust_env=False) as http:
+
+        async def serves() -> bool:
+            try:
+                return (await http.get(api)).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await until(serves, 30.0)
+    program.terminate()
+    async with asyncio.timeout(10):
+        _, told = await program.communicate()
+    assert program.returncode == 0, told.decode()
+    assert b"asterisk_is_not_there" in told
 
 
 def bridge_config(server: "AsteriskServer", file: Path) -> BridgeConfig:
