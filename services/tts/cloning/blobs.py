@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z0-9_]+(/[a-z0-9_][a-z0-9_.-]*)+")
 _PARTS = ".parts"
+_ATTEMPTS = 20
+"""At a folder that another instance deletes while it is empty."""
 _STALE_S = 3600.0
 """A write that has been under way for so long was killed."""
 _REQUEST_S = 10
@@ -118,13 +120,14 @@ class FolderBlobs:
             _sync_folder(path.parent)
 
     def _rename(self, part: Path, path: Path) -> None:
-        for attempt in range(3):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(_ATTEMPTS):
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 part.replace(path)
                 return
-            except FileNotFoundError:  # another instance removed the folder, which was empty
-                if attempt == 2:
+            except (FileNotFoundError, FileExistsError):
+                # Another instance removed the folder, which was empty, before or after the look.
+                if attempt == _ATTEMPTS - 1:
                     raise
 
     def get(self, name: str) -> bytes:
