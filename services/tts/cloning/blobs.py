@@ -5,6 +5,7 @@ a thread.
 """
 
 import os
+import random
 import re
 import tempfile
 import time
@@ -21,6 +22,7 @@ _NAME = re.compile(r"[a-z0-9_]+(/[a-z0-9_][a-z0-9_.-]*)+")
 _PARTS = ".parts"
 _ATTEMPTS = 20
 """At a folder that another instance deletes while it is empty."""
+_STEP_ASIDE_S = 0.002
 _STALE_S = 3600.0
 """A write that has been under way for so long was killed."""
 _REQUEST_S = 10
@@ -129,6 +131,7 @@ class FolderBlobs:
                 # Another instance removed the folder, which was empty, before or after the look.
                 if attempt == _ATTEMPTS - 1:
                     raise
+                time.sleep(random.uniform(0, _STEP_ASIDE_S) * attempt)  # not in step with the other
 
     def get(self, name: str) -> bytes:
         path = self._path(name)
