@@ -10,11 +10,13 @@ from pathlib import Path
 
 import structlog
 
-from examples.asterisk_bridge.agent_calls import AGENTS, agent_calls
 from examples.asterisk_bridge.ari import AriError
 from examples.asterisk_bridge.bridge import load_conversation, rescue, running_bridge
 from examples.asterisk_bridge.config import BridgeConfig, ConfigError, LogConfig, load_config
 from examples.asterisk_bridge.transport import Conversation
+
+AGENTS = "agents"
+"""`conversation.factory` when it is this and no `module:callable`."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,9 @@ async def conversing(config: BridgeConfig) -> AsyncIterator[Conversation]:
     """
     factory = config.conversation.factory
     if factory == AGENTS:
+        # Much to import, which a rescue, with callers waiting for it, can do without.
+        from examples.asterisk_bridge.agent_calls import agent_calls
+
         async with agent_calls(config) as converse:
             yield converse
     else:

@@ -27,9 +27,6 @@ from examples.voice_agent.transport import CallDeclined, CallTransport
 
 log = structlog.get_logger(__name__)
 
-AGENTS = "agents"
-"""`conversation.factory` when it is this and no `module:callable`."""
-
 
 @asynccontextmanager
 async def agent_calls(config: BridgeConfig) -> AsyncIterator[Converse]:

@@ -228,13 +228,18 @@ async def test_a_caller_who_rings_while_the_bridge_starts_is_taken(
 async def bridge_process(
     asterisk: "AsteriskServer", *arguments: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The program itself."""
+    """The program itself, without services."""
+    settings = {
+        "BRIDGE__ARI__URL": asterisk.url,
+        "BRIDGE__ARI__PASSWORD": PASSWORD,
+        "BRIDGE__CONVERSATION__FACTORY": "examples.asterisk_bridge.echo:converse",
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "examples.asterisk_bridge",
         *arguments,
-        env=os.environ | {"BRIDGE__ARI__URL": asterisk.url, "BRIDGE__ARI__PASSWORD": PASSWORD},
+        env=os.environ | settings,
         cwd=Path(__file__).parents[3],
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
