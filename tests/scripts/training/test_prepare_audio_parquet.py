@@ -87,6 +87,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
         ClipFolder(tmp_path / "out").open(ClipSettings(vad="energy", loudness=-18))
 
 
+@pytest.mark.slow
 def test_a_whole_run_in_processes_of_its_own(tmp_path: Path) -> None:
     unit = _unit(tmp_path)
     damaged = tmp_path / "damaged.parquet"

@@ -74,6 +74,7 @@ async def test_a_speech_in_odd_chunks(hearing: LiveService, jfk: Floats) -> None
     check(await recognise(hearing.ws, chunks, partials=False), JFK)
 
 
+@pytest.mark.slow
 async def test_a_speech_at_its_own_pace(hearing: LiveService, prompt: Floats) -> None:
     data = pcm(joined(prompt, silence(1500)))
     async with session(hearing.ws, start={"word_timestamps": True}) as caller:

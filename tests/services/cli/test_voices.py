@@ -44,6 +44,7 @@ def _ready(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_voice_is_added_heard_renamed_and_deleted(
     voice: RunVoice, url: str, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ cuts = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=15,
     deadline=None,

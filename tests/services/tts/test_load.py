@@ -66,6 +66,7 @@ async def test_ten_minutes_for_one_do_not_delay_the_others(start_service: StartS
         reading.cancel()
 
 
+@pytest.mark.slow
 async def test_listeners_in_real_time_do_not_run_dry_while_others_begin(
     start_service: StartService,
 ) -> None:

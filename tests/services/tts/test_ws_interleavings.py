@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -55,6 +56,7 @@ steps = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,

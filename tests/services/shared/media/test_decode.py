@@ -166,6 +166,7 @@ def test_exactly_long_enough(make_file: MakeFile) -> None:
     assert len(decode_audio(make_file("flac", "flac"), max_duration_s=1.0)) == 16_000
 
 
+@pytest.mark.slow
 def test_an_hour_in_a_small_file_takes_no_memory(make_file: MakeFile) -> None:
     data = make_file("flac", "flac", rate=8000, seconds=3600.0)
     tracemalloc.start()
