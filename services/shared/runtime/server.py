@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import math
+import os
 import platform
 import signal
 import socket
@@ -32,12 +33,15 @@ from services.shared.runtime.config import (
 from services.shared.runtime.connection import VANISHED
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.logs import configure_logs
+from services.shared.runtime.systemd import Supervisor, report
 
 _M_ARENA_MAX = -8
 """glibc's malloc.h."""
 _GC_THRESHOLD = (5_000, 20, 50)
 """New objects a young collection, young ones a middle one, middle ones a full one (Python's own
 are 700, 10, 10)."""
+_GOODBYES_S = 30.0
+"""What stopping may take beyond the drain: last finals, closing handshakes, models that stop."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +79,8 @@ class DrainingServer(uvicorn.Server):
         self._drain_s = drain_s
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.listening = asyncio.Event()
+        """Connections are accepted."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop.is_set() or self._loop is None:
@@ -82,6 +88,11 @@ class DrainingServer(uvicorn.Server):
             self.force_exit = sig == signal.SIGINT
             return
         self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.listening.set()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -131,18 +142,34 @@ def create_server(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> D
     return DrainingServer(config, app, server.drain_s)
 
 
-async def serve(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> int:
+async def serve(
+    app: FastAPI,
+    server: ServerConfig,
+    limits: LimitsConfig,
+    supervisor: Supervisor | None = None,
+) -> int:
     """Serve until told to stop.
+
+    Args:
+        supervisor: who is told that the service is ready, alive and stopping.
 
     Returns:
         The process's exit code: 1 when the models could not be loaded, else 0.
     """
     lifecycle = lifecycle_of(app)
-    freezing = asyncio.create_task(_freeze_heap(lifecycle.ready))
+    serving = create_server(app, server, limits)
+    stop_s = server.drain_s + _GOODBYES_S + limits.send_s
+    told = report(lifecycle, serving.listening, supervisor or Supervisor(), stop_s)
+    beside = [
+        asyncio.create_task(_freeze_heap(lifecycle.ready)),
+        asyncio.create_task(told),
+    ]
     try:
-        await create_server(app, server, limits).serve()
+        await serving.serve()
     finally:
-        freezing.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     return 1 if lifecycle.failure else 0
 
 
@@ -190,4 +217,5 @@ def run_service(
         sys.stderr.write(f"{name}: {error}\n")
         return 2
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(app, config.server, config.limits))
+        supervisor = Supervisor.of(os.environ)
+        return runner.run(serve(app, config.server, config.limits, supervisor))
