@@ -3,11 +3,8 @@
 import asyncio
 import contextlib
 import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -81,6 +78,15 @@ async def nothing_left(asterisk: "AsteriskServer") -> None:
     raise AssertionError(f"{left} channels and bridges are left")
 
 
+async def few_tasks(most: int) -> None:
+    """A connection that was just closed may still have a task that waits for its last word."""
+    for _ in range(50):
+        if len(asyncio.all_tasks()) <= most:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"more than {most}: {[str(task) for task in asyncio.all_tasks()]}")
+
+
 def is_fallback(heard: Floats) -> bool:
     return tone_level(heard[-RATE // 4 :], RATE, FALLBACK_HZ) > 0.9
 
@@ -103,7 +109,7 @@ async def test_short_calls_leave_nothing(
         await settled(bridge)
         await nothing_left(asterisk)
         assert bridge.socket.subscribed == 0
-        assert len(asyncio.all_tasks()) <= tasks
+        await few_tasks(tasks)
         # Connections to ARI are kept for a while, so many at most; a leak would be of hundreds.
         kept = AriConfig.model_fields["max_connections"].default
         assert len(os.listdir("/proc/self/fd")) <= files + kept
@@ -224,61 +230,6 @@ async def test_a_caller_who_rings_while_the_bridge_starts_is_taken(
             assert first_sound(call.recorder.agent, RATE) is not None
             await call.hang_up()
             await settled(bridge)
-    await nothing_left(asterisk)
-
-
-@contextlib.asynccontextmanager
-async def bridge_process(
-    asterisk: "AsteriskServer", *arguments: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The program itself, without services."""
-    settings = {
-        "BRIDGE__ARI__URL": asterisk.url,
-        "BRIDGE__ARI__PASSWORD": PASSWORD,
-        "BRIDGE__CONVERSATION__FACTORY": "examples.asterisk_bridge.echo:converse",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "examples.asterisk_bridge",
-        *arguments,
-        env=os.environ | settings,
-        cwd=Path(__file__).parents[3],
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def test_a_bridge_that_is_killed_leaves_its_callers_to_the_fallback(
-    asterisk: "AsteriskServer",
-) -> None:
-    async with bridge_process(asterisk) as process:
-        assert process.stderr is not None
-        async with asyncio.timeout(20):
-            while b"ari_connected" not in await process.stderr.readline():
-                pass
-        async with dial(server(asterisk), "1000") as call:
-            await asyncio.sleep(0.3)
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-            killed_s = call.now_s()
-            async with bridge_process(asterisk, "--rescue") as rescue, asyncio.timeout(20):
-                _, problems = await rescue.communicate()
-            assert rescue.returncode == 0, problems
-            await asyncio.sleep(0.4)
-            took_s = call.now_s() - killed_s
-            assert not call.over.is_set()
-        assert is_fallback(call.recorder.agent)
-        assert took_s < 5
-        async with dial(server(asterisk), "1000") as call:
-            await asyncio.sleep(0.5)
-        assert is_fallback(call.recorder.agent)
     await nothing_left(asterisk)
 
 
