@@ -7,13 +7,17 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from examples.asterisk_bridge.ari import AriError
-from examples.asterisk_bridge.bridge import load_conversation, rescue, running_bridge
 from examples.asterisk_bridge.config import BridgeConfig, ConfigError, LogConfig, load_config
-from examples.asterisk_bridge.transport import Conversation
+from examples.asterisk_bridge.rescue import rescue
+from examples.asterisk_bridge.supervision import supervised
+
+if TYPE_CHECKING:
+    from examples.asterisk_bridge.transport import Conversation
 
 AGENTS = "agents"
 """`conversation.factory` when it is this and no `module:callable`."""
@@ -38,7 +42,10 @@ async def serve(config: BridgeConfig) -> None:
 
 
 async def _carry_calls(config: BridgeConfig, ready: asyncio.Event, stopping: asyncio.Event) -> None:
-    async with conversing(config) as converse, running_bridge(config, converse):
+    # Much to import, which a rescue, with callers waiting for it, can do without.
+    from examples.asterisk_bridge.bridge import running_bridge
+
+    async with conversing(config) as converse, supervised(), running_bridge(config, converse):
         ready.set()
         log.info("bridge_ready", app=config.ari.app, media=config.media.kind)
         await stopping.wait()
@@ -46,7 +53,7 @@ async def _carry_calls(config: BridgeConfig, ready: asyncio.Event, stopping: asy
 
 
 @contextlib.asynccontextmanager
-async def conversing(config: BridgeConfig) -> AsyncIterator[Conversation]:
+async def conversing(config: BridgeConfig) -> AsyncIterator["Conversation"]:
     """What the configuration says that talks to callers, with all that it needs.
 
     Raises:
@@ -54,12 +61,13 @@ async def conversing(config: BridgeConfig) -> AsyncIterator[Conversation]:
     """
     factory = config.conversation.factory
     if factory == AGENTS:
-        # Much to import, which a rescue, with callers waiting for it, can do without.
         from examples.asterisk_bridge.agent_calls import agent_calls
 
         async with agent_calls(config) as converse:
             yield converse
     else:
+        from examples.asterisk_bridge.bridge import load_conversation
+
         yield load_conversation(factory)
 
 

@@ -81,23 +81,6 @@ async def _media_when_there(config: BridgeConfig, ari: Ari) -> MediaFactory:
             await asyncio.sleep(_ASK_S)
 
 
-async def rescue(config: BridgeConfig) -> None:
-    """Give all callers of a bridge that died to the fallback, and remove what it made.
-
-    Raises:
-        AriError: Asterisk cannot be asked.
-    """
-
-    def no_call(channel: Channel, args: tuple[str, ...]) -> Call:
-        raise AssertionError("a rescuer takes no calls")
-
-    none = config.calls.model_copy(update={"max_calls": 0})
-    async with Ari(config.ari) as ari:
-        registry = Registry(config.model_copy(update={"calls": none}), ari, no_call)
-        await registry.reconcile()
-        await registry.drain()
-
-
 def load_conversation(name: str) -> Conversation:
     """`module:callable`, imported.
 

@@ -9,11 +9,10 @@ import contextlib
 import time
 import uuid
 from collections.abc import Awaitable
-from enum import StrEnum
 
 import structlog
 
-from examples.asterisk_bridge.ari import Ari, AriError, AriNotFound, AriRefused
+from examples.asterisk_bridge.ari import Ari, AriError, AriNotFound
 from examples.asterisk_bridge.ari_events import (
     Channel,
     ChannelDestroyed,
@@ -25,6 +24,7 @@ from examples.asterisk_bridge.ari_events import (
 )
 from examples.asterisk_bridge.ari_socket import AriSocket, Subscription
 from examples.asterisk_bridge.config import BridgeConfig
+from examples.asterisk_bridge.giving_back import Outcome, Prefixes, send_to_fallback
 from examples.asterisk_bridge.inbox import Inbox
 from examples.asterisk_bridge.media.base import MediaError, variable
 from examples.asterisk_bridge.media.choice import MediaFactory
@@ -43,32 +43,6 @@ log = structlog.get_logger(__name__)
 _TOLD_S = 0.5
 """A command that fails because the caller is gone may be faster than the event that says so."""
 _NORMAL = "Normal Clearing"
-OUTCOME_VARIABLE = "VA_OUTCOME"
-"""Tells the dial plan behind Stasis() why it has the call back."""
-
-
-class Outcome(StrEnum):
-    """What became of a call, in the log and for the dial plan."""
-
-    ENDED = "ended"
-    FAILED = "failed"
-    """Of the conversation, its media or the setup: the caller went to the fallback."""
-    BUSY = "busy"
-    """Never taken."""
-    DECLINED = "declined"
-    """The conversation would not have it: no agent is responsible, or none is free."""
-    DRAINED = "drained"
-    """The bridge ended first: the caller went to the fallback."""
-    LOST = "lost"
-    """Asterisk no longer had it."""
-
-
-class Prefixes:
-    """Of the ids of what one application makes; its name tells it from another bridge's."""
-
-    def __init__(self, app: str) -> None:
-        self.media = f"{app}-m-"
-        self.bridge = f"{app}-b-"
 
 
 class Call:
@@ -327,20 +301,6 @@ class Call:
         else:
             context = self._config.fallback_context
             await send_to_fallback(self._ari, self.channel_id, self.outcome, context)
-
-
-async def send_to_fallback(ari: Ari, channel_id: str, outcome: Outcome, context: str = "") -> None:
-    """Give a caller back to the dial plan, and tell it why.
-
-    Raises:
-        AriError: it could not be done.
-    """
-    with contextlib.suppress(AriRefused):
-        await ari.set_variable(channel_id, OUTCOME_VARIABLE, outcome)
-    if context:
-        await ari.continue_in_dialplan(channel_id, context=context, extension="s", priority=1)
-    else:
-        await ari.continue_in_dialplan(channel_id)
 
 
 def _info(call_id: str, channel: Channel, args: tuple[str, ...]) -> CallInfo:

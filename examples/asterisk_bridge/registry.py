@@ -1,20 +1,25 @@
 """All calls of one bridge: who is let in, and what is found in Asterisk that nobody owns."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from examples.asterisk_bridge.ari import Ari, AriError, AriNotFound
 from examples.asterisk_bridge.ari_events import Bridge, Channel, StasisStart
-from examples.asterisk_bridge.calls import Call, Outcome, Prefixes, send_to_fallback
 from examples.asterisk_bridge.config import BridgeConfig
+from examples.asterisk_bridge.giving_back import Outcome, Prefixes, send_to_fallback
+
+if TYPE_CHECKING:  # a rescue has none, and what they import takes its time
+    from examples.asterisk_bridge.calls import Call
 
 log = structlog.get_logger(__name__)
 
-MakeCall = Callable[[Channel, tuple[str, ...]], Call]
+MakeCall = Callable[[Channel, tuple[str, ...]], "Call"]
 
 _UNANSWERED = ("Ring", "Ringing", "Down")
 
@@ -72,8 +77,7 @@ class Registry:
         orphans = [each for each in channels if self._is_orphan(each)]
         strays = [each for each in channels if self._is_stray(each)]
         empty = [each for each in bridges if self._is_unowned(each)]
-        for channel in orphans:
-            await self._take_in(channel)
+        await asyncio.gather(*(self._take_in(channel) for channel in orphans))
         for stray in strays:
             await self._hang_up(stray.id)
         for bridge in empty:

@@ -1,0 +1,104 @@
+"""The bridge dies or hangs in a call: how long its callers hear nothing, off their recording."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from examples.asterisk_bridge.bench.caller import PhoneCall, dial
+from examples.asterisk_bridge.bench.measure import sound_spans, tone_level
+from examples.asterisk_bridge.bench.recording import RATE
+from examples.asterisk_bridge.echo import tone
+from services.shared.audio.pcm import AudioFormat, Encoding
+from tests.examples.asterisk_bridge.unit import Unit, running_unit
+
+if TYPE_CHECKING:
+    from tests.examples.asterisk_bridge.asterisk_server import AsteriskServer
+
+pytestmark = [pytest.mark.asterisk, pytest.mark.slow, pytest.mark.timeout(120)]
+
+_log = logging.getLogger(__name__)
+
+USER, PASSWORD = "va", "only-for-tests"
+FALLBACK_HZ = 1004
+SPOKEN_HZ = 600
+PHONE = AudioFormat(Encoding.MULAW, RATE)
+
+
+@pytest.fixture
+async def unit(asterisk: "AsteriskServer") -> AsyncIterator[Unit]:
+    """The program, which echoes: no service can fail."""
+    settings = {
+        "BRIDGE__ARI__URL": asterisk.url,
+        "BRIDGE__ARI__PASSWORD": PASSWORD,
+        "BRIDGE__CONVERSATION__FACTORY": "examples.asterisk_bridge.echo:converse",
+    }
+    async with running_unit(settings) as started:
+        await started.said_so(b"ari_connected")
+        yield started
+
+
+def dead_air_s(call: PhoneCall) -> float:
+    """From the last sound of the echo to the first of the fallback."""
+    heard = call.recorder.agent
+    spans = sound_spans(heard, RATE, join_s=0.1)
+    silences = [later[0] - earlier[1] for earlier, later in zip(spans, spans[1:], strict=False)]
+    return max(silences, default=0.0)
+
+
+def is_fallback(call: PhoneCall) -> bool:
+    return tone_level(call.recorder.agent[-RATE // 4 :], RATE, FALLBACK_HZ) > 0.9
+
+
+async def nothing_left(asterisk: "AsteriskServer") -> None:
+    async with httpx.AsyncClient(
+        base_url=asterisk.url, auth=(USER, PASSWORD), trust_env=False
+    ) as http:
+        for _ in range(50):
+            left = [(await http.get(f"/ari/{what}")).json() for what in ("channels", "bridges")]
+            if left == [[], []]:
+                return
+            await asyncio.sleep(0.05)
+    raise AssertionError(left)
+
+
+@pytest.mark.parametrize("sent, limit_s", [(signal.SIGKILL, 3.0), (signal.SIGSTOP, 5.0)])
+async def test_callers_of_a_dead_bridge_go_on_in_the_dial_plan(
+    asterisk: "AsteriskServer", unit: Unit, sent: signal.Signals, limit_s: float
+) -> None:
+    """SIGKILL: it dies. SIGSTOP: it hangs, until the watchdog kills it."""
+    server = ("127.0.0.1", asterisk.sip_port)
+    async with dial(server, "1000") as call, dial(server, "1000") as other:
+        for each in (call, other):
+            each.play(tone(PHONE, 10.0, SPOKEN_HZ))
+        await asyncio.sleep(1.5)
+        os.kill(unit.pid, sent)
+        await unit.said_so(b"ari_connected", 2)
+        await asyncio.sleep(0.5)
+        assert not call.over.is_set() and not other.over.is_set()
+        silences = [dead_air_s(each) for each in (call, other)]
+        _log.info("after %s nothing was heard for %s s", sent.name, silences)
+        assert is_fallback(call) and is_fallback(other)
+        assert max(silences) < limit_s
+        assert unit.rescues == [0]
+    async with dial(server, "1000") as call:  # the bridge is back
+        call.play(tone(PHONE, 1.0, SPOKEN_HZ))
+        await asyncio.sleep(1.0)
+        heard = call.recorder.agent[-RATE // 4 :]
+        assert tone_level(heard, RATE, SPOKEN_HZ) > 0.9
+    await nothing_left(asterisk)
+
+
+async def test_a_call_while_the_bridge_is_away_goes_on_at_once(
+    asterisk: "AsteriskServer", unit: Unit
+) -> None:
+    os.kill(unit.pid, signal.SIGKILL)
+    await asyncio.sleep(0.2)
+    async with dial(("127.0.0.1", asterisk.sip_port), "1000") as call:
+        await asyncio.sleep(0.5)
+        assert is_fallback(call)
