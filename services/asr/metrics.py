@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.asr.messages import Final
-from services.shared.runtime.metrics import LATENCY_S
+from services.shared.runtime.metrics import BATCH_SIZE, LATENCY_S, ModelMetrics
 
 _PARTS = ("vad_wait", "queue", "decode", "turn_model")
 
@@ -12,11 +12,13 @@ class AsrMetrics:
     """What matters to an operator of ASR beyond what every service has."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.models = ModelMetrics(registry)
         self.audio_s = Counter("voice_asr_audio_seconds", "Audio received", registry=registry)
         self.dropped_s = Counter(
             "voice_asr_dropped_audio_seconds", "Audio lost; 0 or a defect", registry=registry
         )
         self.finals = Counter("voice_asr_finals", "Finals sent", ["suppressed"], registry=registry)
+        self.finals.labels("no")
         self.parked = Gauge(
             "voice_asr_parked_sessions", "Waiting for their client's return", registry=registry
         )
@@ -40,7 +42,7 @@ class AsrMetrics:
         self.batch = Histogram(
             "voice_asr_final_batch_size",
             "Callers decoded together with a final",
-            buckets=(1, 2, 4, 8, 16, 32),
+            buckets=BATCH_SIZE,
             registry=registry,
         )
 

@@ -38,10 +38,10 @@ class AsrService:
         self.turn_model: TurnModel = create_turn_model(config.turn, config.vad, store)
         self.listener = Listener(self.vad)
         self.ears: Scheduler[Hearing, Heard] = Scheduler(
-            "vad", self.listener.hear, registry=registry, max_batch=64
+            "vad", self.listener.hear, metrics=self.metrics.models, max_batch=64
         )
         self.judges: Scheduler[Floats, float] = Scheduler(
-            "turn", self.turn_model.probabilities, registry=registry, max_batch=4
+            "turn", self.turn_model.probabilities, metrics=self.metrics.models, max_batch=4
         )
 
     @property
@@ -92,7 +92,7 @@ class AsrService:
         decoder: Scheduler[DecodeRequest, Hypothesis] = Scheduler(
             "asr" if preferred else f"asr_{name}",
             engine.transcribe,
-            registry=self._registry,
+            metrics=self.metrics.models,
             batch_key=engine.batch_key,
             max_batch=config.max_batch,
             batch_cost=engine.cost,

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.shared.runtime.metrics import LATENCY_S
+from services.shared.runtime.metrics import LATENCY_S, ModelMetrics
 
 _CANCEL_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.2, 0.5, 1)
 
@@ -11,7 +11,7 @@ class TtsMetrics:
     """The service's own metrics, in its registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.registry = registry
+        self.models = ModelMetrics(registry)
         self.characters = Counter(
             "voice_tts_characters", "Characters given to engines", registry=registry
         )
@@ -23,7 +23,8 @@ class TtsMetrics:
             buckets=LATENCY_S,
             registry=registry,
         )
-        """Sources: engine and cache."""
+        for source in ("engine", "cache"):
+            self.first_audio_s.labels(source)
         self.predicted_s = Histogram(
             "voice_tts_first_audio_predicted_seconds",
             "What admission expected of the same listeners",
@@ -52,7 +53,8 @@ class TtsMetrics:
         self.cache_hits = Counter(
             "voice_tts_cache_hits", "Segments not synthesised", ["tier"], registry=registry
         )
-        """Tiers: memory, disk, and flight for those that joined a synthesis under way."""
+        for tier in ("memory", "disk", "flight"):  # flight: joined a synthesis under way
+            self.cache_hits.labels(tier)
         self.cache_misses = Counter(
             "voice_tts_cache_misses", "Segments that were not in the cache", registry=registry
         )

@@ -63,6 +63,8 @@ class TtsService:
         self._desk = SpeechDesk(self._cache, self.metrics)
         self._voices: VoiceCatalogue | None = None
         self._by_engine = {speaker.engine.name: speaker for speaker in self.speakers}
+        for name in self._by_engine:
+            self.metrics.engine_restarts.labels(name)  # 0 from the start
         self._cloning = Cloning.create(config.voices, store, self._by_engine, self._desk.forget)
         self._converters = ThreadPoolExecutor(_CONVERTERS, thread_name_prefix="audio")
 

@@ -128,7 +128,7 @@ class Speaker:
         self._lost: str | None = None
         """Why an engine that shares our process cannot go on."""
         self.scheduler: Scheduler[_Job, Any] = Scheduler(
-            f"tts_{engine.name}", _step, registry=metrics.registry
+            f"tts_{engine.name}", _step, metrics=metrics.models
         )
 
     def start(self) -> None:

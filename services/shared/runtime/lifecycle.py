@@ -14,6 +14,7 @@ from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.runtime.auth import KeyRing
 from services.shared.runtime.config import LimitsConfig
 from services.shared.runtime.metrics import ServiceMetrics
+from services.shared.runtime.state_metrics import watch_state
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +57,13 @@ class Lifecycle:
         self.ready = asyncio.Event()
         """The models are loaded and warm; stays set while draining."""
         self._sessions = 0
+        watch_state(registry, self, tuple(Phase))
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def max_sessions(self) -> int:
+        return self.limits.max_sessions
 
     @property
     def sessions(self) -> int:

@@ -17,9 +17,8 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 import structlog
-from prometheus_client import CollectorRegistry
 
-from services.shared.runtime.metrics import SchedulerMetrics
+from services.shared.runtime.metrics import ModelMetrics
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -133,7 +132,7 @@ class Scheduler(Generic[P, R]):
         name: str,
         run: Callable[[list[P]], Sequence[R | Exception]],
         *,
-        registry: CollectorRegistry,
+        metrics: ModelMetrics,
         batch_key: Callable[[P], Hashable] = lambda _: None,
         max_batch: int = 1,
         max_pending: int = 1024,
@@ -155,7 +154,7 @@ class Scheduler(Generic[P, R]):
         self._lanes = 1
         self._running: dict[int, _Batch[P, R]] = {}
         """What each busy lane is doing."""
-        self._metrics = SchedulerMetrics(name, registry)
+        self._metrics = metrics.of(name)
         self._threads: list[threading.Thread] = []
 
     def start(self, lanes: int = 1) -> None:

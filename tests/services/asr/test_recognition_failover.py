@@ -14,6 +14,7 @@ from services.asr.engines.failover import Breaker
 from services.asr.recognition import BatchRecogniser, Recogniser
 from services.asr.recognition_failover import FailoverRecogniser, FailoverRecognition
 from services.asr.recognition_stream import StreamRecogniser
+from services.shared.runtime.metrics import ModelMetrics
 from services.shared.runtime.scheduler import QueueFull, Scheduler, SchedulerClosed
 from tests.services.asr.bursts import BurstEngine, sentence, spoken
 from tests.services.asr.sounds import joined, silence
@@ -46,7 +47,7 @@ class Setup:
         self.registry = CollectorRegistry()
         self.tones, self.batch = ToneStreams(), Moody()
         scheduler: Scheduler[DecodeRequest, Hypothesis] = Scheduler(
-            "asr", self.batch.transcribe, registry=self.registry
+            "asr", self.batch.transcribe, metrics=ModelMetrics(self.registry)
         )
         ladder: list[Recogniser] = [
             StreamRecogniser("tones", self.tones),

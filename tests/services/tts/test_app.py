@@ -93,7 +93,7 @@ async def test_metrics_tell_what_was_spoken(start_service: StartService) -> None
     assert service.metric("voice_tts_first_audio_seconds_count") == 1
     assert service.metric("voice_errors_total", code="unknown_voice") == 1
     assert service.metric("voice_sessions_opened_total") == 1
-    assert service.metric("voice_tts_fake_failed_total") == 0
+    assert service.metric("voice_model_failed_total", model="tts_fake") == 0
 
 
 async def test_the_documentation_lists_the_routes(live: LiveService) -> None:

@@ -212,7 +212,7 @@ async def test_a_client_that_vanishes_frees_the_engine(
     await eventually(lambda: open_streams() == 0, 1.0)
     await eventually(lambda: service.lifecycle.sessions == 0, 1.0)
     assert service.metric("voice_tts_cancel_seconds_count") == 1
-    assert service.metric("voice_tts_fake_queue_length") == 0
+    assert service.metric("voice_model_queue_length", model="tts_fake") == 0
 
 
 async def test_a_client_that_reads_slowly_holds_the_synthesis_back(live: LiveService) -> None:

@@ -252,7 +252,7 @@ async def test_of_paced_audio_only_a_few_seconds_are_made_ahead(
         await speaker.send(Start(pacing=Pacing()), Text(text=LONG), Flush())
         await speaker.hear(AudioStarted)
         await asyncio.sleep(0.4)
-        made = service.metric("voice_tts_fake_run_seconds_count")
+        made = service.metric("voice_model_run_seconds_count", model="tts_fake")
         assert made < 30, "of 300 words"
         await speaker.send(Cancel())
         await speaker.hear(Cancelled)

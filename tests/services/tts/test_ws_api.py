@@ -188,7 +188,7 @@ async def test_after_cancelled_not_one_more_byte(slow: LiveService) -> None:
             async with asyncio.timeout(4 * WORD_MS / 1000):
                 await speaker.socket.recv()
         assert slow.metric("voice_tts_audio_seconds_total") == made
-        assert slow.metric("voice_tts_fake_queue_length") == 0
+        assert slow.metric("voice_model_queue_length", model="tts_fake") == 0
         assert slow.metric("voice_tts_cancelled_total") >= 1
 
 
@@ -279,7 +279,7 @@ async def test_a_client_that_vanishes_frees_the_engine(slow: LiveService) -> Non
     await eventually(lambda: open_streams() == 0, 1.0)
     await idle(slow)
     await eventually(lambda: slow.tasks() <= tasks)
-    assert slow.metric("voice_tts_fake_queue_length") == 0
+    assert slow.metric("voice_model_queue_length", model="tts_fake") == 0
 
 
 # Engines that fail.

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.shared.runtime.metrics import ModelMetrics
 from services.shared.runtime.scheduler import (
     Completed,
     Pace,
@@ -46,7 +47,7 @@ async def owned(
     model: Model, *, lanes: int = 1, **options: Any
 ) -> AsyncIterator[Scheduler[Any, Any]]:
     scheduler: Scheduler[Any, Any] = Scheduler(
-        "test", model.run, registry=CollectorRegistry(), **options
+        "test", model.run, metrics=ModelMetrics(CollectorRegistry()), **options
     )
     scheduler.start(lanes)
     try:
@@ -158,7 +159,7 @@ async def test_a_wrong_number_of_results_is_a_fault(results: list[str] | None) -
     scheduler: Scheduler[str, str] = Scheduler(
         "test",
         lambda batch: results,  # type: ignore[arg-type, return-value]
-        registry=CollectorRegistry(),
+        metrics=ModelMetrics(CollectorRegistry()),
     )
     scheduler.start()
     with pytest.raises((RuntimeError, TypeError)):
@@ -242,7 +243,9 @@ async def test_a_full_queue_refuses_all_but_the_urgent() -> None:
 
 async def test_closing_fails_what_waits_and_finishes_what_runs() -> None:
     model = Model()
-    scheduler: Scheduler[str, str] = Scheduler("test", model.run, registry=CollectorRegistry())
+    scheduler: Scheduler[str, str] = Scheduler(
+        "test", model.run, metrics=ModelMetrics(CollectorRegistry())
+    )
     scheduler.start()
     first = await occupied(scheduler, model)
     waiting = scheduler.submit("waiting")
@@ -259,7 +262,9 @@ async def test_closing_fails_what_waits_and_finishes_what_runs() -> None:
 
 async def test_a_model_that_hangs_is_reported() -> None:
     model = Model()
-    scheduler: Scheduler[str, str] = Scheduler("test", model.run, registry=CollectorRegistry())
+    scheduler: Scheduler[str, str] = Scheduler(
+        "test", model.run, metrics=ModelMetrics(CollectorRegistry())
+    )
     scheduler.start()
     first = await occupied(scheduler, model)
     assert not await scheduler.close(timeout=0.05)
@@ -269,7 +274,9 @@ async def test_a_model_that_hangs_is_reported() -> None:
 
 
 async def test_closing_what_was_never_started() -> None:
-    scheduler: Scheduler[str, str] = Scheduler("test", Model().run, registry=CollectorRegistry())
+    scheduler: Scheduler[str, str] = Scheduler(
+        "test", Model().run, metrics=ModelMetrics(CollectorRegistry())
+    )
     waiting = scheduler.submit("waiting")
     assert await scheduler.close()
     with pytest.raises(SchedulerClosed):
@@ -306,7 +313,7 @@ async def test_thousands_of_jobs_are_each_answered_once() -> None:
     scheduler: Scheduler[int, int] = Scheduler(
         "test",
         run,
-        registry=CollectorRegistry(),
+        metrics=ModelMetrics(CollectorRegistry()),
         batch_key=lambda number: number % 3,
         max_batch=8,
         max_pending=10_000,
@@ -366,7 +373,9 @@ class Lanes:
 @asynccontextmanager
 async def two_lanes() -> AsyncIterator[tuple[Scheduler[str, str], Lanes]]:
     model = Lanes()
-    scheduler: Scheduler[str, str] = Scheduler("test", model.run, registry=CollectorRegistry())
+    scheduler: Scheduler[str, str] = Scheduler(
+        "test", model.run, metrics=ModelMetrics(CollectorRegistry())
+    )
     scheduler.start(2)
     try:
         yield scheduler, model
@@ -426,7 +435,7 @@ async def test_a_batch_is_no_longer_than_predicted_time_allows() -> None:
     scheduler: Scheduler[str, str] = Scheduler(
         "test",
         run,
-        registry=CollectorRegistry(),
+        metrics=ModelMetrics(CollectorRegistry()),
         max_batch=16,
         batch_cost=lambda _: 1.0,
         max_batch_s=0.09,
@@ -453,7 +462,7 @@ async def test_what_is_too_long_for_a_batch_lets_shorter_work_join() -> None:
     scheduler: Scheduler[int, int] = Scheduler(
         "test",
         run,
-        registry=CollectorRegistry(),
+        metrics=ModelMetrics(CollectorRegistry()),
         max_batch=16,
         batch_cost=lambda payload: payload,
         max_batch_s=0.15,
