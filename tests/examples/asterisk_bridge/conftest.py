@@ -1,17 +1,15 @@
 """A real Asterisk for the tests marked `asterisk`, and bridges that talk to it."""
 
-import importlib.util
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from examples.asterisk_bridge.bench.asterisk_server import PASSWORD, USER, AsteriskServer
 from examples.asterisk_bridge.bridge import Bridge, running_bridge
 from examples.asterisk_bridge.config import (
     AriConfig,
@@ -21,26 +19,10 @@ from examples.asterisk_bridge.config import (
 )
 from examples.asterisk_bridge.transport import Conversation
 
-if TYPE_CHECKING:
-    from tests.examples.asterisk_bridge.asterisk_server import AsteriskServer
-
 _SCRIPT = Path(__file__).parents[3] / "scripts" / "make_asterisk_bench.sh"
 _BUILD_S = 900
 
 RunBridge = Callable[..., AbstractAsyncContextManager[Bridge]]
-
-
-def _server_module() -> ModuleType:
-    """Tests have no packages; a helper beside them is loaded by its path."""
-    name = "tests.examples.asterisk_bridge.asterisk_server"
-    if name not in sys.modules:
-        path = Path(__file__).with_name("asterisk_server.py")
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 @pytest.fixture(scope="session")
@@ -55,31 +37,28 @@ def asterisk_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def asterisk(asterisk_root: Path) -> "Iterator[AsteriskServer]":
+def asterisk(asterisk_root: Path) -> Iterator[AsteriskServer]:
     """One Asterisk for all tests that leave it as it was."""
-    server: AsteriskServer = _server_module().AsteriskServer(asterisk_root)
-    with server:
+    with AsteriskServer(asterisk_root) as server:
         yield server
 
 
 @pytest.fixture
-def own_asterisk(asterisk_root: Path) -> "Iterator[AsteriskServer]":
+def own_asterisk(asterisk_root: Path) -> Iterator[AsteriskServer]:
     """One for a test that restarts it."""
-    server: AsteriskServer = _server_module().AsteriskServer(asterisk_root)
-    with server:
+    with AsteriskServer(asterisk_root) as server:
         yield server
 
 
 def bridge_config(
-    server: "AsteriskServer", media: str = "auto", media_format: str = "ulaw", **calls: Any
+    server: AsteriskServer, media: str = "auto", media_format: str = "ulaw", **calls: Any
 ) -> BridgeConfig:
-    module = _server_module()
     limits: dict[str, Any] = {"drain_s": 0.5, "goodbye_s": 1.0, **calls}
     return BridgeConfig(
         ari=AriConfig(
             url=server.url,  # type: ignore[arg-type]
-            username=module.USER,
-            password=SecretStr(module.PASSWORD),
+            username=USER,
+            password=SecretStr(PASSWORD),
             reconnect_max_s=1.0,
         ),
         media=MediaConfig(kind=media, format=media_format),  # type: ignore[arg-type]
@@ -92,7 +71,7 @@ def run_bridge() -> RunBridge:
     """`async with run_bridge(server, conversation, media="rtp", max_calls=1) as bridge`."""
 
     def run(
-        server: "AsteriskServer", converse: Conversation, **settings: Any
+        server: AsteriskServer, converse: Conversation, **settings: Any
     ) -> AbstractAsyncContextManager[Bridge]:
         return running_bridge(bridge_config(server, **settings), converse)
 

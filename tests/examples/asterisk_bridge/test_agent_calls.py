@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
 
 from examples.asterisk_bridge.__main__ import conversing
+from examples.asterisk_bridge.bench.asterisk_server import AsteriskServer
 from examples.asterisk_bridge.bench.caller import dial
 from examples.asterisk_bridge.bench.measure import tone_level
 from examples.asterisk_bridge.bench.recording import RATE
@@ -43,9 +44,6 @@ from tests.examples.voice_agent.live_call import GREETING, agent, tone
 from tests.services.asr.conftest import tones as asr_tones
 from tests.services.serving import LiveService, serving
 from tests.services.tts.conftest import tones as tts_tones
-
-if TYPE_CHECKING:
-    from tests.examples.asterisk_bridge.asterisk_server import AsteriskServer
 
 _log = logging.getLogger(__name__)
 
@@ -282,7 +280,7 @@ async def test_the_program_serves_the_api_and_ends_when_told_while_asterisk_is_a
     assert b"asterisk_is_not_there" in told
 
 
-def bridge_config(server: "AsteriskServer", file: Path) -> BridgeConfig:
+def bridge_config(server: AsteriskServer, file: Path) -> BridgeConfig:
     ari = {"url": server.url, "username": "va", "password": "only-for-tests"}
     calls = {"drain_s": 0.5}
     agents = {"settings": file, "api": False}
@@ -290,7 +288,7 @@ def bridge_config(server: "AsteriskServer", file: Path) -> BridgeConfig:
 
 
 @asynccontextmanager
-async def bridged(server: "AsteriskServer", file: Path) -> AsyncIterator[None]:
+async def bridged(server: AsteriskServer, file: Path) -> AsyncIterator[None]:
     """What the program runs."""
     config = bridge_config(server, file)
     async with conversing(config) as converse, running_bridge(config, converse) as bridge:
@@ -304,7 +302,7 @@ async def bridged(server: "AsteriskServer", file: Path) -> AsyncIterator[None]:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_a_telephone_talks_with_an_agent(
-    asterisk: "AsteriskServer", real_asr: LiveService, real_tts: LiveService, tmp_path: Path
+    asterisk: AsteriskServer, real_asr: LiveService, real_tts: LiveService, tmp_path: Path
 ) -> None:
     """Phone, Asterisk, bridge, Whisper, Piper, SQLite: only the language model has a script."""
     file = written(tmp_path, real_asr.http, real_tts.http)
@@ -336,7 +334,7 @@ async def test_a_telephone_talks_with_an_agent(
 @pytest.mark.asterisk
 @pytest.mark.slow
 async def test_a_call_that_nobody_takes_goes_on_in_the_dial_plan(
-    asterisk: "AsteriskServer", tmp_path: Path
+    asterisk: AsteriskServer, tmp_path: Path
 ) -> None:
     file = written(tmp_path)
     await hired(file, agent("http://127.0.0.1:1"), pattern="555")

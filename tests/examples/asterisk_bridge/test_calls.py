@@ -5,12 +5,12 @@ import contextlib
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from examples.asterisk_bridge.bench.asterisk_server import AsteriskServer
 from examples.asterisk_bridge.bench.caller import dial
 from examples.asterisk_bridge.bench.measure import first_sound, tone_level
 from examples.asterisk_bridge.bench.recording import RATE
@@ -19,9 +19,6 @@ from examples.asterisk_bridge.config import AriConfig
 from examples.asterisk_bridge.echo import tone
 from examples.voice_agent.transport import CallTransport, HungUp
 from services.shared.audio.pcm import Floats
-
-if TYPE_CHECKING:
-    from tests.examples.asterisk_bridge.asterisk_server import AsteriskServer
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -58,7 +55,7 @@ async def settled(bridge: Bridge) -> None:
             await asyncio.sleep(0.02)
 
 
-async def left_in_asterisk(asterisk: "AsteriskServer") -> tuple[int, int]:
+async def left_in_asterisk(asterisk: AsteriskServer) -> tuple[int, int]:
     """Channels and bridges."""
     async with httpx.AsyncClient(
         base_url=asterisk.url, auth=(USER, PASSWORD), trust_env=False
@@ -68,7 +65,7 @@ async def left_in_asterisk(asterisk: "AsteriskServer") -> tuple[int, int]:
     return len(channels), len(bridges)
 
 
-async def nothing_left(asterisk: "AsteriskServer") -> None:
+async def nothing_left(asterisk: AsteriskServer) -> None:
     """Asterisk takes a moment to bury its dead."""
     for _ in range(50):
         left = await left_in_asterisk(asterisk)
@@ -91,13 +88,13 @@ def is_fallback(heard: Floats) -> bool:
     return tone_level(heard[-RATE // 4 :], RATE, FALLBACK_HZ) > 0.9
 
 
-def server(asterisk: "AsteriskServer") -> tuple[str, int]:
+def server(asterisk: AsteriskServer) -> tuple[str, int]:
     return "127.0.0.1", asterisk.sip_port
 
 
 @KINDS
 async def test_short_calls_leave_nothing(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: str
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: str
 ) -> None:
     async with run_bridge(asterisk, Listener(), media=media) as bridge:
         await ready(bridge)
@@ -115,7 +112,7 @@ async def test_short_calls_leave_nothing(
         assert len(os.listdir("/proc/self/fd")) <= files + kept
 
 
-async def _call_and_hang_up(asterisk: "AsteriskServer", count: int) -> None:
+async def _call_and_hang_up(asterisk: AsteriskServer, count: int) -> None:
     """One after the other; some are given up before they are answered."""
     for number in range(count):
         with contextlib.suppress(TimeoutError):
@@ -127,7 +124,7 @@ async def _call_and_hang_up(asterisk: "AsteriskServer", count: int) -> None:
 
 
 async def test_a_conversation_that_fails_goes_to_the_fallback(
-    asterisk: "AsteriskServer", run_bridge: RunBridge
+    asterisk: AsteriskServer, run_bridge: RunBridge
 ) -> None:
     async def clumsy(line: CallTransport) -> None:
         await line.answer()
@@ -144,7 +141,7 @@ async def test_a_conversation_that_fails_goes_to_the_fallback(
 
 
 async def test_a_call_that_takes_too_long_is_ended(
-    asterisk: "AsteriskServer", run_bridge: RunBridge
+    asterisk: AsteriskServer, run_bridge: RunBridge
 ) -> None:
     listener = Listener()
     async with run_bridge(asterisk, listener, max_call_s=0.5) as bridge:
@@ -157,7 +154,7 @@ async def test_a_call_that_takes_too_long_is_ended(
 
 
 async def test_one_call_too_many_goes_to_the_fallback(
-    asterisk: "AsteriskServer", run_bridge: RunBridge
+    asterisk: AsteriskServer, run_bridge: RunBridge
 ) -> None:
     async with run_bridge(asterisk, Listener(), max_calls=1) as bridge:
         await ready(bridge)
@@ -169,7 +166,7 @@ async def test_one_call_too_many_goes_to_the_fallback(
 
 
 async def test_draining_gives_what_is_left_to_the_fallback(
-    asterisk: "AsteriskServer", run_bridge: RunBridge
+    asterisk: AsteriskServer, run_bridge: RunBridge
 ) -> None:
     listener = Listener()
     async with contextlib.AsyncExitStack() as phones:
@@ -185,7 +182,7 @@ async def test_draining_gives_what_is_left_to_the_fallback(
 
 @pytest.mark.parametrize("media, lost_cause", [("websocket", "media lost"), ("rtp", "lost")])
 async def test_asterisk_dies_in_a_call_and_comes_back(
-    own_asterisk: "AsteriskServer", run_bridge: RunBridge, media: str, lost_cause: str
+    own_asterisk: AsteriskServer, run_bridge: RunBridge, media: str, lost_cause: str
 ) -> None:
     listener = Listener()
     async with run_bridge(own_asterisk, listener, media=media) as bridge:
@@ -211,7 +208,7 @@ async def test_asterisk_dies_in_a_call_and_comes_back(
 
 
 async def test_a_caller_who_rings_while_the_bridge_starts_is_taken(
-    asterisk: "AsteriskServer", run_bridge: RunBridge
+    asterisk: AsteriskServer, run_bridge: RunBridge
 ) -> None:
     """Asterisk tells nobody twice that somebody came: the bridge must look."""
     async with contextlib.AsyncExitStack() as phones:
@@ -234,7 +231,7 @@ async def test_a_caller_who_rings_while_the_bridge_starts_is_taken(
 
 
 async def test_strays_of_another_life_are_removed(
-    asterisk: "AsteriskServer", run_bridge: RunBridge
+    asterisk: AsteriskServer, run_bridge: RunBridge
 ) -> None:
     async with run_bridge(asterisk, Listener()) as bridge:
         await ready(bridge)

@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from examples.asterisk_bridge.bench.asterisk_server import AsteriskServer
 from examples.asterisk_bridge.bench.caller import PhoneCall, dial
 from examples.asterisk_bridge.bench.measure import (
     first_sound,
@@ -29,9 +29,6 @@ from examples.voice_agent.transport import (
     TransportEvent,
 )
 from services.shared.audio.pcm import AudioFormat, Encoding, Floats
-
-if TYPE_CHECKING:
-    from tests.examples.asterisk_bridge.asterisk_server import AsteriskServer
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.slow]
 
@@ -94,7 +91,7 @@ async def ready(bridge: Bridge) -> None:
         await asyncio.sleep(0.05)
 
 
-def phone(asterisk: "AsteriskServer") -> AbstractAsyncContextManager[PhoneCall]:
+def phone(asterisk: AsteriskServer) -> AbstractAsyncContextManager[PhoneCall]:
     return dial(("127.0.0.1", asterisk.sip_port), "1000")
 
 
@@ -108,7 +105,7 @@ def loud_s(samples: Floats) -> float:
 
 
 async def test_sound_travels_both_ways(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -131,7 +128,7 @@ async def test_sound_travels_both_ways(
 
 
 async def test_the_greeting_is_heard_right_after_the_answer(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     async def greet(line: CallTransport) -> None:
         await line.answer()
@@ -149,7 +146,7 @@ async def test_the_greeting_is_heard_right_after_the_answer(
 
 
 async def test_marks_come_when_their_audio_has_been_played(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -171,7 +168,7 @@ async def test_marks_come_when_their_audio_has_been_played(
 
 
 async def test_portions_of_any_size_are_one_sound(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -193,7 +190,7 @@ async def test_portions_of_any_size_are_one_sound(
 
 
 async def test_a_flush_is_silence_within_250_ms_and_forgets_its_marks(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -217,7 +214,7 @@ async def test_a_flush_is_silence_within_250_ms_and_forgets_its_marks(
 
 
 async def test_a_pause_keeps_every_sample(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -242,7 +239,7 @@ async def test_a_pause_keeps_every_sample(
 
 
 async def test_a_flush_ends_a_pause(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -260,7 +257,7 @@ async def test_a_flush_ends_a_pause(
 
 
 async def test_who_sends_too_much_waits(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -281,9 +278,7 @@ async def test_who_sends_too_much_waits(
             await script.wait_for(MarkPlayed)
 
 
-async def test_keys(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
-) -> None:
+async def test_keys(asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
         await ready(bridge)
@@ -297,7 +292,7 @@ async def test_keys(
 
 
 async def test_the_caller_hangs_up(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -313,7 +308,7 @@ async def test_the_caller_hangs_up(
 
 
 async def test_we_hang_up(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:
@@ -329,7 +324,7 @@ async def test_we_hang_up(
 
 
 async def test_a_conversation_that_returns_hangs_up(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     async def brief(line: CallTransport) -> None:
         await line.answer()
@@ -342,7 +337,7 @@ async def test_a_conversation_that_returns_hangs_up(
 
 
 async def test_a_transfer_goes_to_another_extension(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: dict[str, str]
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: dict[str, str]
 ) -> None:
     script = Script()
     async with run_bridge(asterisk, script, **media) as bridge:

@@ -5,20 +5,17 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from examples.asterisk_bridge.bench.asterisk_server import AsteriskServer
 from examples.asterisk_bridge.bench.caller import PhoneCall, dial
 from examples.asterisk_bridge.bench.measure import sound_spans, tone_level
 from examples.asterisk_bridge.bench.recording import RATE
 from examples.asterisk_bridge.echo import tone
 from services.shared.audio.pcm import AudioFormat, Encoding
 from tests.examples.asterisk_bridge.unit import Unit, running_unit
-
-if TYPE_CHECKING:
-    from tests.examples.asterisk_bridge.asterisk_server import AsteriskServer
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -31,7 +28,7 @@ PHONE = AudioFormat(Encoding.MULAW, RATE)
 
 
 @pytest.fixture
-async def unit(asterisk: "AsteriskServer") -> AsyncIterator[Unit]:
+async def unit(asterisk: AsteriskServer) -> AsyncIterator[Unit]:
     """The program, which echoes: no service can fail."""
     settings = {
         "BRIDGE__ARI__URL": asterisk.url,
@@ -55,7 +52,7 @@ def is_fallback(call: PhoneCall) -> bool:
     return tone_level(call.recorder.agent[-RATE // 4 :], RATE, FALLBACK_HZ) > 0.9
 
 
-async def nothing_left(asterisk: "AsteriskServer") -> None:
+async def nothing_left(asterisk: AsteriskServer) -> None:
     async with httpx.AsyncClient(
         base_url=asterisk.url, auth=(USER, PASSWORD), trust_env=False
     ) as http:
@@ -69,7 +66,7 @@ async def nothing_left(asterisk: "AsteriskServer") -> None:
 
 @pytest.mark.parametrize("sent, limit_s", [(signal.SIGKILL, 3.0), (signal.SIGSTOP, 5.0)])
 async def test_callers_of_a_dead_bridge_go_on_in_the_dial_plan(
-    asterisk: "AsteriskServer", unit: Unit, sent: signal.Signals, limit_s: float
+    asterisk: AsteriskServer, unit: Unit, sent: signal.Signals, limit_s: float
 ) -> None:
     """SIGKILL: it dies. SIGSTOP: it hangs, until the watchdog kills it."""
     server = ("127.0.0.1", asterisk.sip_port)
@@ -95,7 +92,7 @@ async def test_callers_of_a_dead_bridge_go_on_in_the_dial_plan(
 
 
 async def test_a_call_while_the_bridge_is_away_goes_on_at_once(
-    asterisk: "AsteriskServer", unit: Unit
+    asterisk: AsteriskServer, unit: Unit
 ) -> None:
     os.kill(unit.pid, signal.SIGKILL)
     await asyncio.sleep(0.2)

@@ -5,20 +5,17 @@ import wave
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from examples.asterisk_bridge.bench.asterisk_server import AsteriskServer
 from examples.asterisk_bridge.bench.recording import RATE
 from examples.asterisk_bridge.bench.scenario import ask, interrupt, load_speech, speech_of
 from examples.asterisk_bridge.bridge import Bridge
 from examples.asterisk_bridge.echo import tone
 from examples.voice_agent.transport import AudioIn, CallTransport
 from services.shared.audio.pcm import AudioFormat, Encoding, Floats
-
-if TYPE_CHECKING:
-    from tests.examples.asterisk_bridge.asterisk_server import AsteriskServer
 
 RunBridge = Callable[..., AbstractAsyncContextManager[Bridge]]
 
@@ -77,7 +74,7 @@ class Punctual:
 @pytest.mark.slow
 @pytest.mark.parametrize("media", ["websocket", "rtp"])
 async def test_known_delays_are_measured(
-    asterisk: "AsteriskServer", run_bridge: RunBridge, media: str, tmp_path: Path
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: str, tmp_path: Path
 ) -> None:
     speech = speech_of(recording(0.3, 0.8), 16_000)
     server = "127.0.0.1", asterisk.sip_port

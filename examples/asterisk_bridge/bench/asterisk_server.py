@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,8 +19,8 @@ START_S = 30.0
 STOP_S = 5.0
 USER, PASSWORD = "va", "only-for-tests"
 
-_SHIPPED = Path(__file__).parents[3] / "examples" / "asterisk_bridge" / "asterisk"
-"""What users are told to put into their Asterisk is what is tried."""
+_SHIPPED = Path(__file__).parents[1] / "asterisk"
+"""What users are told to put into their Asterisk is what is tried and measured."""
 
 _MODULES = """
 res_timing_timerfd codec_ulaw codec_alaw codec_resample res_http_websocket res_websocket_client
@@ -41,6 +42,14 @@ acl.conf ccss.conf cel.conf features.conf indications.conf manager.conf pjprojec
 stasis.conf udptl.conf websocket_client.conf
 """
 """Without these files Asterisk complains at every start."""
+
+
+def bench_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where scripts/make_asterisk_bench.sh puts the chroot unless it is told otherwise."""
+    if chosen := environ.get("ASTERISK_BENCH"):
+        return Path(chosen).resolve()
+    cache = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "voice-services" / "asterisk"
 
 
 def free_port(kind: socket.SocketKind) -> int:
