@@ -27,6 +27,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("voices", "services.cli.voices"),
     Command("models", "services.cli.models"),
     Command("doctor", "services.cli.doctor"),
+    Command("nginx", "services.balancer.cli"),
     Command("bench", "services.bench.cli"),
 )
 

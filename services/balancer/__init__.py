@@ -1,0 +1,1 @@
+"""nginx in front of several instances: its configuration, checked and rendered, and its process."""

@@ -1,0 +1,200 @@
+"""From a plan to nginx's configuration. Pure: templates in, text out."""
+
+import ipaddress
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from services.balancer.plan import ClientLimits, Plan
+
+_REMOTE = "max_fails=2 fail_timeout=2s"
+"""A machine that is down costs a connect timeout: two callers, then one now and then."""
+_LOCAL = "max_fails=0"
+"""A dead process on this machine refuses in microseconds. Whoever counts that against it keeps callers
+away when it is back: nginx clears the count only when a connection ends, and these last minutes."""
+_KEPT = 32
+"""Idle connections to instances that are kept for HTTP requests, in each worker."""
+
+
+class _At(Template):
+    """`@{name}`: nginx's own variables begin with `$`, and its named locations are not in braces."""
+
+    pattern = r"""
+        @(?:
+            (?P<escaped>(?!)) |
+            (?P<named>(?!)) |
+            \{(?P<braced>[a-z_]+)\} |
+            (?P<invalid>(?!))
+        )
+    """
+
+
+def render(plan: Plan) -> str:
+    """The configuration for nginx's http context: a file of `/etc/nginx/conf.d`."""
+    others = [name for name in plan.tts if name != plan.default_tts]
+    return _filled(
+        "voice.conf.in",
+        default_tts=plan.default_tts,
+        voice_map=_lines(f"{voice} voice_tts_{plan.voices[voice]};" for voice in plan.voices),
+        engine_map=_lines(f"{name} voice_tts_{name};" for name in plan.tts),
+        trusted=_lines(f"{network} 1;" for network in plan.limits.trusted),
+        limit_zones=_limit_zones(plan.limits),
+        limits=_limits(plan.limits),
+        upstreams="\n".join(
+            [
+                _upstream("voice_asr", plan.asr),
+                *(_upstream(f"voice_tts_{name}", plan.tts[name]) for name in plan.tts),
+            ]
+        ),
+        status_server=_status_server(plan),
+        redirect_server=_redirect_server(plan),
+        listen=f"{plan.listen} ssl" if plan.tls else plan.listen,
+        server_name=plan.server_name,
+        tls=_tls(plan),
+        hsts='    add_header Strict-Transport-Security "max-age=63072000" always;\n'
+        if plan.tls
+        else "",
+        access_log=f"{plan.access_log} voice_json" if plan.access_log else "off",
+        asr_mb=str(plan.uploads.asr_mb),
+        tts_mb=str(plan.uploads.tts_mb),
+        engine_locations="".join(_engine_location(name, plan) for name in others),
+    )
+
+
+def render_whole(
+    plan: Plan,
+    prefix: Path,
+    *,
+    workers: int = 2,
+    error_log: str = "stderr",
+    user: str | None = None,
+) -> str:
+    """The configuration of an nginx of one's own, with everything it writes under `prefix`.
+
+    Args:
+        user: who its workers are when root starts it; they must reach `prefix`.
+    """
+    site = "".join(f"    {line}" if line.strip() else line for line in render(plan).splitlines(True))
+    return _filled(
+        "nginx.conf.in",
+        prefix=str(prefix),
+        error_log=error_log,
+        workers=str(workers),
+        user=f"user {user};\n" if user else "",
+        site=site,
+    )
+
+
+def _filled(template: str, **values: str) -> str:
+    text = (files("services.balancer") / template).read_text(encoding="utf-8")
+    return _At(text).substitute(values)
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _upstream(name: str, instances: tuple[str, ...]) -> str:
+    servers = "".join(
+        f"    server {address} {_LOCAL if _is_local(address) else _REMOTE};\n"
+        for address in instances
+    )
+    return (
+        f"upstream {name} {{\n    zone {name} 256k;\n    least_conn;\n{servers}"
+        # Below the 30 s after which the services close idle connections: no request meets its end.
+        f"    keepalive {_KEPT};\n    keepalive_timeout 20s;\n}}\n"
+    )
+
+
+def _is_local(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    if host in ("localhost", "unix"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _limit_zones(limits: ClientLimits) -> str:
+    zones = []
+    if limits.address_connections:
+        zones.append("limit_conn_zone $voice_by_address zone=voice_address_conn:10m;")
+    if limits.key_connections:
+        zones.append("limit_conn_zone $voice_by_key zone=voice_key_conn:10m;")
+    if limits.address_rate:
+        rate = f"rate={limits.address_rate}r/s"
+        zones.append(f"limit_req_zone $voice_by_address zone=voice_address_rate:10m {rate};")
+    if limits.key_rate:
+        rate = f"rate={limits.key_rate}r/s"
+        zones.append(f"limit_req_zone $voice_by_key zone=voice_key_rate:10m {rate};")
+    return "".join(f"{zone}\n" for zone in zones)
+
+
+def _limits(limits: ClientLimits) -> str:
+    found = ["limit_conn_status 529;", "limit_req_status 529;"]
+    if limits.address_connections:
+        found.append(f"limit_conn voice_address_conn {limits.address_connections};")
+    if limits.key_connections:
+        found.append(f"limit_conn voice_key_conn {limits.key_connections};")
+    if limits.address_rate:
+        found.append(f"limit_req zone=voice_address_rate burst={limits.address_burst} nodelay;")
+    if limits.key_rate:
+        found.append(f"limit_req zone=voice_key_rate burst={limits.key_burst} nodelay;")
+    return "".join(f"    {line}\n" for line in found)
+
+
+def _status_server(plan: Plan) -> str:
+    if plan.status is None:
+        return ""
+    return (
+        f"\nserver {{                                       # nginx's counters, for the operator\n"
+        f"    listen {plan.status};\n    access_log off;\n"
+        "    location = /status { stub_status; }\n    location / { return 404; }\n}\n"
+    )
+
+
+def _redirect_server(plan: Plan) -> str:
+    if plan.tls is None or plan.tls.redirect is None:
+        return ""
+    port = f":{plan.tls.redirect_port}" if plan.tls.redirect_port else ""
+    return (
+        f"\nserver {{\n    listen {plan.tls.redirect};\n    server_name {plan.server_name};\n"
+        "    server_tokens off;\n"
+        "    location /.well-known/acme-challenge/ { root /var/www/html; }  # certbot --webroot\n"
+        f"    location / {{ return 308 https://$host{port}$request_uri; }}\n}}\n"
+    )
+
+
+def _tls(plan: Plan) -> str:
+    if plan.tls is None:
+        return ""
+    lines = [
+        f"ssl_certificate {plan.tls.certificate};",
+        f"ssl_certificate_key {plan.tls.key};",
+        "ssl_protocols TLSv1.2 TLSv1.3;",
+        # Mozilla's "intermediate": forward secrecy and authenticated encryption only.
+        "ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+        "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+        "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305;",
+        "ssl_prefer_server_ciphers off;",
+        "ssl_session_cache shared:voice_tls:10m;",
+        "ssl_session_timeout 1d;",
+        "ssl_session_tickets off;",
+    ]
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _engine_location(name: str, plan: Plan) -> str:
+    """`/NAME/v1/…`: the same by path, for clients that are given a base address."""
+    return (
+        f"    location ~ ^/{name}/v1/(stream/tts|synthesize)$ {{\n"
+        f"        rewrite ^/{name}(/.*)$ $1 break;\n"
+        f"        proxy_pass http://voice_tts_{name};\n"
+        "        proxy_next_upstream error timeout http_503 non_idempotent;\n    }\n"
+        f"    location ~ ^/{name}/v1/(voices|lexicon)(/|$) {{\n"
+        f"        rewrite ^/{name}(/.*)$ $1 break;\n"
+        f"        proxy_pass http://voice_tts_{name};\n"
+        f"        client_max_body_size {plan.uploads.tts_mb}m;\n    }}\n"
+    )
