@@ -62,6 +62,10 @@ class ResumingAsrStream:
         self.ready: Ready
         self.connections = 0
         """How many there were."""
+        self.connected_at = 0.0
+        """When the latest was made (`time.monotonic()`)."""
+        self.lost_at: float | None = None
+        """When the one before was lost."""
         self._url = f"{url}/v1/stream/asr"
         self._key = key
         self._options = options
@@ -136,6 +140,7 @@ class ResumingAsrStream:
             while not self._over:
                 await self._use_connection()
                 if not self._over:
+                    self.lost_at = time.monotonic()
                     await self._reconnect()
         except ServiceError as failure:
             self._failure = failure
@@ -238,6 +243,7 @@ class ResumingAsrStream:
     def _use(self, socket: ClientConnection, *, received: int) -> None:
         self._socket = socket
         self.connections += 1
+        self.connected_at = time.monotonic()
         try:
             self._sent.rewind(received)
         except ValueError as error:

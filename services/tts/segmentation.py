@@ -75,7 +75,8 @@ class Segmenter:
         pending = self.pending
         if ends_open_sentence(pending):
             return self.flush()
-        until = max((at for at, char in enumerate(pending) if char.isspace()), default=0)
+        within = pending[: self._max + 1]  # there may be a little more, which is not cut yet
+        until = max((at for at, char in enumerate(within) if char.isspace()), default=0)
         if self._first and count_words(pending[:until]) >= CLAUSE_WORDS:
             return [self._take(until)]
         return []

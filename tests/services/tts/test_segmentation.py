@@ -106,6 +106,12 @@ def test_a_pause_gives_the_beginning_without_its_last_word() -> None:
     assert [segment.text for segment in segmenter.flush()] == [" maybe we should"]
 
 
+def test_a_pause_gives_no_more_than_a_segment_may_hold() -> None:
+    segmenter = Segmenter(max_characters=30)
+    assert segmenter.push("one two three four five six seven eight nine") == []
+    assert [segment.text for segment in segmenter.on_idle()] == ["one two three four five six"]
+
+
 def test_a_pause_after_two_words_waits_on() -> None:
     segmenter = Segmenter()
     segmenter.push("I think ")
