@@ -4,13 +4,14 @@ A finding is told with its bytes, made as small as deleting and zeroing can.
 """
 
 import faulthandler
+import os
 import random
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from tests.fuzz.source import Source
 from tests.fuzz.target import Target, Try, Violation
@@ -37,7 +38,6 @@ class Finding:
     number: int
     data: bytes
     error: BaseException
-    where: str = ""
 
     def told(self) -> str:
         shown = "".join(traceback.format_exception(self.error))
@@ -80,10 +80,15 @@ def attempt_once(target: Target, attempt: Try, data: bytes) -> float:
 
 
 class Campaign:
-    """Some targets, a seed, and what was found."""
+    """Some targets, a seed, and what was found.
 
-    def __init__(self, targets: Sequence[Target], seed: int) -> None:
+    Args:
+        trail: a file that tells which input is under way, for those that end the process.
+    """
+
+    def __init__(self, targets: Sequence[Target], seed: int, trail: BinaryIO | None = None) -> None:
         self.seed = seed
+        self._trail = trail
         self.counts: dict[str, Count] = {target.name: Count() for target in targets}
         self._targets = {target.name: target for target in targets}
         self._armed_at = -_ARM_EVERY_S
@@ -127,7 +132,7 @@ class Campaign:
             attempt = stack.enter_context(target.open())
             while (most is None or number < most) and (end is None or time.monotonic() < end):
                 data = input_bytes(target, self.seed, number)
-                self._watch(f"{target.name} --seed {self.seed}, about input {number}")
+                self._watch(f"{target.name} input {number} of seed {self.seed}")
                 try:
                     took = attempt_once(target, attempt, data)
                     count.slowest_s = max(count.slowest_s, took)
@@ -141,11 +146,12 @@ class Campaign:
         count.seconds += time.monotonic() - began
 
     def _watch(self, what: str) -> None:
-        """Also code that holds the interpreter for ever is found."""
+        """Also code that holds the interpreter for ever is found, or that ends the process."""
+        if self._trail is not None:
+            os.pwrite(self._trail.fileno(), f"{what:80}\n".encode(), 0)
         if time.monotonic() - self._armed_at >= _ARM_EVERY_S:
             self._armed_at = time.monotonic()
-            self.under_way = what
-            faulthandler.dump_traceback_later(HANG_S, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(HANG_S, exit=True, file=2)  # also under pytest
 
     def _finding(
         self, target: Target, attempt: Try, number: int, data: bytes, error: Exception
@@ -155,9 +161,7 @@ class Campaign:
         return Finding(target.name, number, data, error)
 
 
-def shrunk(
-    target: Target, attempt: Try, data: bytes, error: Exception
-) -> tuple[bytes, Exception]:
+def shrunk(target: Target, attempt: Try, data: bytes, error: Exception) -> tuple[bytes, Exception]:
     """Less that fails in the same way."""
     end = time.monotonic() + _SHRINK_S
     size = len(data)

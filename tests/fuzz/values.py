@@ -84,7 +84,7 @@ WORDS = (
     "\U0010ffff",
 )
 SEPARATORS = (" ", "", "\n", ". ", ", ", "\t", "-", "\u00a0")
-ODD = (
+ODD: tuple[Any, ...] = (
     None,
     True,
     False,

@@ -19,6 +19,7 @@ from services.tts.commands import (
     SendAudio,
     Synthesize,
 )
+from services.tts.context import Context
 from services.tts.engines.base import AudioPiece, EngineError, Voice, WordTime
 from services.tts.messages import (
     AudioFinished,
@@ -135,29 +136,30 @@ class Rig:
                 raise
 
     def receive(self, message: ClientMessage) -> None:
-        known = {context.id for context in self._contexts()}
+        known = self._contexts()
         try:
             commands = self.session.receive(message, self.now)
         except ProtocolError as error:
             check_refusal(error)
-            check({each.id for each in self._contexts()} == known, "refused, but something changed")
+            check(self._contexts() == known, "refused, but something changed")
             if error.fatal:
                 raise
             return
         if isinstance(message, Start):
-            fresh = [each.id for each in self._contexts() if each.id not in known]
-            again = [message.context_id] if message.interrupt and message.context_id else []
-            for name in fresh or again:
-                self.open.append(name)
-                self.texts[name] = ""
-                self.sent_samples[name] = 0
-        elif isinstance(message, Text):
-            name = message.context_id or self.open[-1]
-            if name in self.texts:
-                self.texts[name] += message.text
+            self.carry_out(commands)  # what it interrupts is over before it begins
+            for context in self._contexts():
+                if context not in known:
+                    self.open.append(context.id)
+                    self.texts[context.id] = ""
+                    self.sent_samples[context.id] = 0
+            return
+        if isinstance(message, Text):
+            for context in known:  # whichever took it: one that has failed takes nothing
+                if context.characters > len(self.texts[context.id]):
+                    self.texts[context.id] += message.text
         self.carry_out(commands)
 
-    def _contexts(self) -> Sequence[object]:
+    def _contexts(self) -> tuple[Context, ...]:
         return tuple(self.session._queue.contexts.values())
 
     # The engines.

@@ -1,4 +1,4 @@
-"""How text is cut and said, in every language: nothing fails, nothing is lost, nothing takes long."""
+"""How text is cut and said, in every language: nothing fails or is lost, and nothing takes long."""
 
 from services.tts.lexicon import Lexicon, LexiconError
 from services.tts.segmentation import Segment, Segmenter
