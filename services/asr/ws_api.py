@@ -13,7 +13,11 @@ from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.protocol.codec import describe
 from services.shared.runtime.auth import holder_of
 from services.shared.runtime.connection import admitted, converse, readmitted
+from services.shared.runtime.edge import error_response
 from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
+
+PROBE = "x-voice-probe"
+"""Header of a balancer that looks for a session: it asks the next instance after a 404."""
 
 
 def stream_routes(service: AsrService, lifecycle: Lifecycle) -> APIRouter:
@@ -22,10 +26,12 @@ def stream_routes(service: AsrService, lifecycle: Lifecycle) -> APIRouter:
 
     @router.websocket("/v1/stream/asr")
     async def stream(websocket: WebSocket) -> None:
-        if "session_id" in websocket.query_params:
-            await _carry_on(websocket, links)
-        else:
+        if "session_id" not in websocket.query_params:
             await _begin(websocket, service, links)
+        elif PROBE in websocket.headers and (unknown := _unknown(websocket, links)):
+            await websocket.send_denial_response(error_response(unknown))
+        else:
+            await _carry_on(websocket, links)
 
     return router
 
@@ -58,6 +64,18 @@ async def _carry_on(websocket: WebSocket, links: Links) -> None:
     except ProtocolError as refusal:
         links.errors.labels(refusal.code.value).inc()
         await connection.dismiss(refusal)
+
+
+def _unknown(websocket: WebSocket, links: Links) -> ProtocolError | None:
+    """Why another instance must be asked for this session, if that is so.
+
+    Only a balancer is told so before the upgrade: browsers cannot read the answer there.
+    """
+    try:
+        links.find(_resume(websocket).session_id, holder_of(websocket))
+    except ProtocolError as refusal:
+        return refusal if refusal.code is ErrorCode.SESSION_NOT_FOUND else None
+    return None
 
 
 def _resume(websocket: WebSocket) -> Resume:

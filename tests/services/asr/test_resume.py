@@ -117,6 +117,34 @@ async def test_events_are_numbered_and_messages_acknowledged(live: LiveService) 
     assert all(ack.received <= 12 for ack in caller.all(Ack))
 
 
+# Behind a balancer, which does not know where a session lives.
+
+
+async def test_a_probe_for_another_ones_session_is_told_before_the_upgrade(
+    live: LiveService,
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await refusal(
+            live, "0" * 32, ErrorCode.SESSION_NOT_FOUND, additional_headers={"X-Voice-Probe": "1"}
+        )
+    assert refused.value.response.status_code == 404
+    assert json.loads(refused.value.response.body or b"")["code"] == "session_not_found"
+
+
+async def test_a_probe_finds_the_session_that_is_here(live: LiveService) -> None:
+    async with session(live.ws, start=RESUMABLE) as first:
+        await hear_ack(first, 1)
+        await lose(first)
+        found = resumed(live, session_id(first), additional_headers={"X-Voice-Probe": "1"})
+        async with found as (second, _):
+            await second.stop()
+
+
+async def test_a_probe_without_sense_is_told_on_the_socket(live: LiveService) -> None:
+    probe = {"X-Voice-Probe": "1"}
+    await refusal(live, "", ErrorCode.INVALID_MESSAGE, additional_headers=probe)
+
+
 # Lost and found.
 
 
