@@ -61,7 +61,7 @@ class FakeEngine:
             return EngineError(f"{request.seconds:.1f} s of audio are too long")
         blocks = _loud_blocks(request.audio)
         promised = request.prefix.split()
-        texts = promised + [_word(block) for _, block in blocks[len(promised) :]]
+        texts = promised + [word_of(block) for _, block in blocks[len(promised) :]]
         return Hypothesis(
             text=" ".join(texts),
             language=request.language or "en",
@@ -86,7 +86,8 @@ def _loud_blocks(audio: Floats) -> list[tuple[int, Floats]]:
     return found
 
 
-def _word(block: Floats) -> str:
+def word_of(block: Floats) -> str:
+    """What is heard in the samples of one block."""
     peak = int(np.argmax(np.abs(np.fft.rfft(block))[1:])) + 1
     hertz = peak * 16_000 / len(block)
     return f"w{round(hertz / 100)}"
@@ -95,4 +96,4 @@ def _word(block: Floats) -> str:
 def _timed(place: tuple[int, Floats]) -> HypothesisWord:
     start, block = place
     at = start // 16
-    return HypothesisWord(_word(block), at, at + len(block) // 16, 1.0)
+    return HypothesisWord(word_of(block), at, at + len(block) // 16, 1.0)

@@ -140,14 +140,19 @@ def word_hertz(word: str) -> int:
     return 200 + zlib.crc32(word.encode()) % 120 * 25
 
 
+def spoken_word(word: str, speed: float = 1.0, hertz: float | None = None) -> Floats:
+    """`word` as this engine says it, with the silence after it: [n] at 16 kHz."""
+    gap = np.zeros(int(GAP_MS / speed) * SAMPLE_RATE // 1000, dtype=np.float32)
+    pitch = word_hertz(word) if hertz is None else hertz
+    return np.concatenate([_tone(pitch, word_ms(word, speed)), gap])
+
+
 def _piece(word: str, spoken: str, at_ms: int, request: SynthesisRequest) -> AudioPiece:
-    spoken_ms = word_ms(spoken, request.speed)
-    gap = np.zeros(int(GAP_MS / request.speed) * SAMPLE_RATE // 1000, dtype=np.float32)
-    hertz: float = word_hertz(spoken)
+    hertz = None
     if request.conditioning is not None:
         hertz = float(request.conditioning.tensors["hertz"][0])
-    samples = np.concatenate([_tone(hertz, spoken_ms), gap])
-    return AudioPiece(samples, (WordTime(word, at_ms, at_ms + spoken_ms),))
+    samples = spoken_word(spoken, request.speed, hertz)
+    return AudioPiece(samples, (WordTime(word, at_ms, at_ms + word_ms(spoken, request.speed)),))
 
 
 def _tone(hertz: float, duration_ms: int) -> Floats:
