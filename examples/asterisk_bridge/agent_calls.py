@@ -1,6 +1,7 @@
 """Calls for the agents of the store: everything they share is opened once for the process."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from examples.voice_agent.api.app import create_app, serving
 from examples.voice_agent.config import AgentConfig, FallbackConfig
 from examples.voice_agent.conversation import Conversation, SpeechServices
 from examples.voice_agent.phrases import PhraseBook
+from examples.voice_agent.ports import CallBegan, CallEnded, Outcome
 from examples.voice_agent.settings import AgentSettings, load_settings
 from examples.voice_agent.staff import Colleague, Staff
 from examples.voice_agent.store.errors import StoreError
@@ -139,12 +141,22 @@ class AgentCalls:
         return self._config.record and consent == Consent.GIVEN
 
     async def _decline(self, transport: CallTransport, assigned: Assignment) -> None:
-        if assigned.fallback is None:
-            raise CallDeclined(assigned.reason)
+        """It is in the store, too, as a conversation without an agent."""
+        context = CallContext(uuid.uuid4().hex, self._instance, route_id=assigned.route_id)
+        journal = self._store.journal.journal(context)
+        now = time.monotonic()
+        journal.write(CallBegan(now, time.time(), transport.info, agent="", language=""))
+        cause = assigned.reason
         try:
-            await transport.transfer(assigned.fallback)
-        except ValueError as error:
-            raise CallDeclined(f"{assigned.reason}; {error}") from None
+            if assigned.fallback is None:
+                raise CallDeclined(cause)
+            try:
+                await transport.transfer(assigned.fallback)
+            except ValueError as error:
+                cause = f"{cause}; {error}"
+                raise CallDeclined(cause) from None
+        finally:
+            journal.write(CallEnded(now, Outcome.DECLINED, cause, by_caller=False))
 
 
 def with_fallback(config: AgentConfig, extension: str | None) -> AgentConfig:

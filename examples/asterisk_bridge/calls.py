@@ -28,7 +28,13 @@ from examples.asterisk_bridge.giving_back import Outcome, Prefixes, send_to_fall
 from examples.asterisk_bridge.inbox import Inbox
 from examples.asterisk_bridge.media.base import MediaError, variable
 from examples.asterisk_bridge.media.choice import MediaFactory
-from examples.asterisk_bridge.transport import AsteriskTransport, Conversation, Ending
+from examples.asterisk_bridge.transport import (
+    GIVEN_BACK,
+    TRANSFERRED,
+    AsteriskTransport,
+    Conversation,
+    Ending,
+)
 from examples.voice_agent.transport import (
     AudioIn,
     CallDeclined,
@@ -87,6 +93,7 @@ class Call:
             self._inbox,
             self._ending,
             self._config.transfer_context,
+            self._config.fallback_context,
         )
         self._subscription = Subscription()
         socket.subscribe(self._subscription, self.channel_id, self.media_id)
@@ -163,6 +170,8 @@ class Call:
             self._ending.say("the conversation is over", by_caller=False)
         if self._ending.said is not None:
             self._inbox.put(self._ending.said)
+            if self._ending.said.cause == GIVEN_BACK:
+                self.outcome = Outcome.FAILED
         if not talking.done():
             await asyncio.wait([talking], timeout=self._config.goodbye_s)
         if talking.done() and not talking.cancelled():
@@ -294,7 +303,7 @@ class Call:
     async def _let_go_of_caller(self) -> None:
         """Hang up, or on to the fallback. Not when the caller is gone already."""
         said = self._ending.said
-        if said is not None and (said.by_caller or said.cause == "transferred"):
+        if said is not None and (said.by_caller or said.cause in (TRANSFERRED, GIVEN_BACK)):
             return
         if self.outcome is Outcome.ENDED:
             await self._ari.hang_up(self.channel_id)
@@ -308,7 +317,7 @@ def _info(call_id: str, channel: Channel, args: tuple[str, ...]) -> CallInfo:
     called = args[0] if args else channel.dialplan.exten
     variables = dict(each.split("=", 1) for each in args[1:] if "=" in each)
     variables["CHANNEL"] = channel.name
-    return CallInfo(call_id, channel.caller.number, called, variables)
+    return CallInfo(call_id, channel.caller.number, called, variables, goes_on=True)
 
 
 async def _attempt(work: Awaitable[None]) -> None:

@@ -128,7 +128,7 @@ class AgentsConfig(Strict):
     """Record calls whose dial plan says so: `Stasis(va,${EXTEN},consent=given)`."""
     fallback: str | None = None
     """Extension in `calls.transfer_context` for calls whose agent breaks down, when neither the
-    agent nor its route names one. None: such a call ends."""
+    agent nor its route names one. None: such a call goes on in the dial plan, as `failed`."""
 
 
 class LogConfig(Strict):

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from examples.asterisk_bridge.ari import Ari, AriError, AriNotFound, AriRefused
+from examples.asterisk_bridge.giving_back import Outcome, send_to_fallback
 from examples.asterisk_bridge.inbox import Inbox
 from examples.asterisk_bridge.media.base import Media
 from examples.voice_agent.transport import (
@@ -24,6 +25,11 @@ log = structlog.get_logger(__name__)
 
 _TARGET = re.compile(r"[A-Za-z0-9_*#+.-]{1,64}")
 _DIGITS = re.compile(r"[0-9A-Da-d*#]{1,64}")
+
+
+TRANSFERRED = "transferred"
+GIVEN_BACK = "given back"
+"""Causes of the end of a call that is no longer ours, but goes on."""
 
 
 class Conversation(Protocol):
@@ -71,6 +77,7 @@ class AsteriskTransport:
         inbox: Inbox,
         ending: Ending,
         transfer_context: str,
+        fallback_context: str = "",
     ) -> None:
         self._info = info
         self._channel_id = channel_id
@@ -79,6 +86,7 @@ class AsteriskTransport:
         self._inbox = inbox
         self._ending = ending
         self._transfer_context = transfer_context
+        self._fallback_context = fallback_context
         self.answered = False
 
     @property
@@ -151,13 +159,25 @@ class AsteriskTransport:
             exists = f"DIALPLAN_EXISTS({context},{target},1)"
             if await self._ari.variable(self._channel_id, exists) == "0":
                 raise ValueError(f"there is no extension {target} in {context}")
-            with self._ending.meaning("transferred"):
+            with self._ending.meaning(TRANSFERRED):
                 await self._ari.continue_in_dialplan(
                     self._channel_id, context=context, extension=target, priority=1
                 )
-                self._ending.say("transferred", by_caller=False)
+                self._ending.say(TRANSFERRED, by_caller=False)
         except AriError as error:
             raise self._closed(error) from None
+
+    async def give_back(self) -> None:
+        """On in the dial plan, which is told `VA_OUTCOME=failed`."""
+        self._check()
+        with self._ending.meaning(GIVEN_BACK):
+            try:
+                await send_to_fallback(
+                    self._ari, self._channel_id, Outcome.FAILED, self._fallback_context
+                )
+            except AriError as error:
+                raise self._closed(error) from None
+            self._ending.say(GIVEN_BACK, by_caller=False)
 
     async def hang_up(self, cause: str = "normal") -> None:
         self._check()

@@ -129,6 +129,11 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Let the call go on where it came from."""
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     cause: str
 
@@ -156,6 +161,7 @@ Command = (
     | Silence
     | PressKeys
     | Transfer
+    | GiveBack
     | HangUp
     | Write
 )

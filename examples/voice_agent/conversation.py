@@ -7,9 +7,10 @@ which asks the dialogue and hands its commands on without ever waiting.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -146,15 +147,16 @@ class Conversation:
                 task.cancel()
 
     async def _rescue(self, reason: str) -> None:
-        """Our own fault: the caller goes to the fallback, or is hung up."""
+        """Our own fault: the caller goes to the fallback, back to where they came from, or ends."""
         target = self._config.fallback.transfer_to
         with suppress(Exception):
             async with asyncio.timeout(_LEAVE_S):
                 await self._transport.flush()
                 if target is not None:
                     await self._transport.transfer(target)
-                else:
-                    await self._transport.hang_up("failed")
+        with suppress(Exception):
+            async with asyncio.timeout(_LEAVE_S):
+                await self._transport.give_back()
         self._tell(ev.Gone(reason, by_caller=False))
 
     # The dialogue.
@@ -199,9 +201,11 @@ class Conversation:
             case cmd.PressKeys(digits):
                 self._start(self._press(digits))
             case cmd.Transfer(target):
-                self._start(self._leave(target, ""))
+                self._start(self._leave(partial(self._transport.transfer, target), transfer=True))
+            case cmd.GiveBack():
+                self._start(self._leave(self._transport.give_back))
             case cmd.HangUp(cause):
-                self._start(self._leave(None, cause))
+                self._start(self._leave(partial(self._transport.hang_up, cause)))
             case _:
                 self._do_speech(command)
 
@@ -337,18 +341,15 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - transports fail in their own ways
             _log.warning("keys cannot be pressed", error=f"{type(error).__name__}: {error}")
 
-    async def _leave(self, target: str | None, cause: str) -> None:
-        """Transfer or hang up; the transport then tells that the call is over."""
+    async def _leave(self, leave: Callable[[], Awaitable[None]], *, transfer: bool = False) -> None:
+        """Let go of the call; the transport then tells that it is over."""
         try:
             async with asyncio.timeout(_LEAVE_S):
-                if target is None:
-                    await self._transport.hang_up(cause)
-                else:
-                    await self._transport.transfer(target)
+                await leave()
         except TransportClosed:
             return
         except Exception as error:  # noqa: BLE001 - transports fail in their own ways
-            if target is not None:
+            if transfer:
                 self._tell(ev.TransferFailed(f"{type(error).__name__}: {error}"))
                 return
         await asyncio.sleep(_LEAVE_S)

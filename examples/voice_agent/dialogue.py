@@ -60,7 +60,7 @@ class Dialogue:
         self.notes = CallNotes(out)
         self.saying = Saying(out, pack.sentences, self._hearing)
         self.answering = Answering(out, config, tools, self.history, self.saying)
-        self.ending = Ending(out, config, self.notes, self.saying)
+        self.ending = Ending(out, config, self.notes, self.saying, goes_on=info.goes_on)
         self.turn = OpenTurn()
         """The one that is being spoken, or a new one."""
         self._unfinished: deque[OpenTurn] = deque()
@@ -145,7 +145,8 @@ class Dialogue:
             case ev.SpeechFailed():
                 self._speech_failed(now, event)
             case ev.AudioSent():
-                self.saying.on_sent(now, event)
+                if dry_s := self.saying.on_sent(now, event):
+                    self.notes.happened(now, "ran_dry", ms=round(dry_s * 1000))
             case ev.Heard():
                 if utterance := self.saying.on_heard(now, event):
                     self.heard_all(now, utterance)
@@ -375,7 +376,14 @@ class Dialogue:
         turn = self._unfinished[0] if self._unfinished else self.turn
         is_latest = turn is self.turn
         whole = turn.text(event.text)
-        self.notes.happened(now, "asr_final", text=event.text, turn_end=event.turn_end)
+        self.notes.happened(
+            now,
+            "asr_final",
+            text=event.text,
+            turn_end=event.turn_end,
+            decode_ms=event.decode_ms,
+            queue_ms=event.queue_ms,
+        )
         if not event.turn_end:
             turn.parts = [whole] if whole else []
             self._drop_speculation()

@@ -134,6 +134,8 @@ def _event(at_s: float, message: ServerMessage) -> Event | None:
                 confidence=message.confidence,
                 language=message.language,
                 speech_end_s=at_s - message.timings.total_ms / 1000,
+                decode_ms=message.timings.decode_ms,
+                queue_ms=message.timings.queue_ms,
             )
         case _:
             return None

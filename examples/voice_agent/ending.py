@@ -4,16 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from examples.voice_agent.call_notes import CallNotes
-from examples.voice_agent.commands import Command, HangUp, Transfer
+from examples.voice_agent.commands import Command, GiveBack, HangUp, Transfer
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.ports import CallEnded, Outcome
 from examples.voice_agent.saying import Saying
 from examples.voice_agent.sentences import Sentence
 
+Departure = Transfer | GiveBack | HangUp
+
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    command: Transfer | HangUp
+    command: Departure
     outcome: Outcome
     deadline: float
     final: bool
@@ -29,6 +31,8 @@ class Ending:
         config: AgentConfig,
         notes: CallNotes,
         saying: Saying,
+        *,
+        goes_on: bool = False,
     ) -> None:
         self.answered = False
         self.over = False
@@ -37,6 +41,7 @@ class Ending:
         self._config = config
         self._notes = notes
         self._saying = saying
+        self._goes_on = goes_on
         self._plan: _Plan | None = None
         self._left: _Plan | None = None
         """It was carried out."""
@@ -65,11 +70,19 @@ class Ending:
         """Say that something is broken, then hand the call over, or end it."""
         target = self._config.fallback.transfer_to
         if self.answered:
-            self._saying.sentence(now, Sentence.FALLBACK if target else Sentence.FAILED)
+            to_somebody = target is not None or self._goes_on
+            self._saying.sentence(now, Sentence.FALLBACK if to_somebody else Sentence.FAILED)
         if target is None:
-            self.hang_up(now, Outcome.FAILED, "failed", final=True)
+            self._set(*self._last_resort, now, final=True)
         else:
             self.transfer(now, Outcome.FALLBACK, target, final=True)
+
+    @property
+    def _last_resort(self) -> tuple[Departure, Outcome]:
+        """When nobody is named who takes over."""
+        if self._goes_on:
+            return GiveBack(), Outcome.FALLBACK
+        return HangUp("failed"), Outcome.FAILED
 
     def call_off(self) -> None:
         """The caller goes on talking."""
@@ -87,7 +100,7 @@ class Ending:
         plan, self._left = self._left, None
         self._notes.happened(now, "transfer_failed", reason=reason)
         if plan is not None and plan.final:
-            self._left = _Plan(HangUp("failed"), Outcome.FAILED, now, final=True)
+            self._left = _Plan(*self._last_resort, now, final=True)
             self._out(self._left.command)
         else:
             self._saying.sentence(now, Sentence.TRANSFER_FAILED)
@@ -102,9 +115,7 @@ class Ending:
         entry = CallEnded(now, outcome, cause, by_caller, self.asr_audio_s, characters)
         self._notes.write(entry)
 
-    def _set(
-        self, command: Transfer | HangUp, outcome: Outcome, now: float, *, final: bool
-    ) -> None:
+    def _set(self, command: Departure, outcome: Outcome, now: float, *, final: bool) -> None:
         if not self.final:
             deadline = now + self._config.limits.closing_s
             self._plan = _Plan(command, outcome, deadline, final)

@@ -76,6 +76,8 @@ class FinalHeard:
     confidence: float | None = None
     language: str | None = None
     speech_end_s: float | None = None
+    decode_ms: int | None = None
+    queue_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class LoopbackTransport:
         self.agent = bytearray()
         """The recording: equally long, from `began_at` on, silence included."""
         self.transferred_to: str | None = None
+        self.given_back = False
         self.digits = ""
         """That the agent sent."""
         self.dropped_events = 0
@@ -163,6 +164,11 @@ class LoopbackTransport:
         self._check()
         self.transferred_to = target
         self._end(HungUp("transferred", by_caller=False))
+
+    async def give_back(self) -> None:
+        self._check()
+        self.given_back = True
+        self._end(HungUp("given back", by_caller=False))
 
     async def hang_up(self, cause: str = "normal") -> None:
         self._check()

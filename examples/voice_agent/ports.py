@@ -204,6 +204,8 @@ class Outcome(StrEnum):
     """Something failed for good, and the caller was handed to the fallback."""
     FAILED = "failed"
     """Something failed for good, and there was no fallback."""
+    DECLINED = "declined"
+    """Nobody took it: no agent is responsible, or none works at this time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from examples.voice_agent.sentences import Sentence
 from examples.voice_agent.utterance import Utterance
 
 ANSWER = "answer"
+_FRAME_S = 0.02
 
 
 class Saying:
@@ -173,11 +174,21 @@ class Saying:
         if (utterance := self.find(event.utterance, event.attempt)) and not utterance.complete:
             self._complete(now, utterance)
 
-    def on_sent(self, now: float, event: AudioSent) -> None:
-        if utterance := self.find(event.utterance):
-            utterance.note_time("wire_first_s", now)
-            utterance.sent_ms += event.ms
-            self.playback.sent(now, utterance.id, event.ms)
+    def on_sent(self, now: float, event: AudioSent) -> float:
+        """Gives for how long there was nothing to hear of an utterance that had begun."""
+        utterance = self.find(event.utterance)
+        if utterance is None:
+            return 0.0
+        dry_s = self._dry_s(now) if utterance.sent_ms else 0.0
+        utterance.note_time("wire_first_s", now)
+        utterance.sent_ms += event.ms
+        self.playback.sent(now, utterance.id, event.ms)
+        return dry_s
+
+    def _dry_s(self, now: float) -> float:
+        dry = self.playback.remaining_ms(now) <= 0
+        gap_s = now - self.playback.dry_at if dry else 0.0
+        return gap_s if gap_s > _FRAME_S else 0.0
 
     def on_heard(self, now: float, event: Heard) -> Utterance | None:
         """Gives the utterance that this was the end of."""

@@ -21,6 +21,7 @@ MAX_CALL_CHARACTERS = 16_384
 _BARE_WORDS = {"true": True, "false": False, "null": None, "none": None}
 _OPENERS = "([{"
 _CLOSERS = ")]}"
+_MARK = re.compile(r"""[(\[{)\]}'"\\]""")
 _SEPARATOR = re.compile(r"[\s;,]*")
 _NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}")
 
@@ -184,13 +185,15 @@ def balanced_end(text: str, quotes: str) -> int | None:
     Args:
         quotes: characters that quote; within them brackets do not count.
     """
-    depth, quote, escaped = 0, "", False
-    for at, character in enumerate(text):
-        if escaped:
-            escaped = False
-        elif quote:
-            escaped = character == "\\"
-            if character == quote:
+    depth, quote, escaped = 0, "", -1
+    for found in _MARK.finditer(text):  # token by token a long call is looked at again and again
+        at, character = found.start(), found[0]
+        if at == escaped:
+            continue
+        if quote:
+            if character == "\\":
+                escaped = at + 1
+            elif character == quote:
                 quote = ""
         elif character in quotes:
             quote = character

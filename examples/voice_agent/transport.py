@@ -59,6 +59,8 @@ class CallInfo:
     called: str
     """The number that was dialled."""
     variables: dict[str, str] = field(default_factory=dict)
+    goes_on: bool = False
+    """Somebody is behind us, e.g. a dial plan: see :meth:`CallTransport.give_back`."""
 
 
 class TransportClosed(Exception):
@@ -126,6 +128,11 @@ class CallTransport(Protocol):
         Args:
             target: an extension, or whatever the transport's dial plan understands.
         """
+        ...
+
+    async def give_back(self) -> None:
+        """We cannot serve this call: let it go on where it came from. It leaves this transport,
+        which then tells :class:`HungUp`. Without anybody there (`info.goes_on`) it ends."""
         ...
 
     async def hang_up(self, cause: str = "normal") -> None:

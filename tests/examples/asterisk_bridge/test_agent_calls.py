@@ -132,7 +132,7 @@ async def opened(file: Path, **agents: Any) -> AsyncIterator[Conversation]:
 async def calling(
     converse: Conversation, called: str = NUMBER, **variables: str
 ) -> AsyncIterator[tuple[LoopbackTransport, asyncio.Task[None]]]:
-    line = LoopbackTransport(CallInfo("call-1", "5550100", called, variables))
+    line = LoopbackTransport(CallInfo("call-1", "5550100", called, variables, goes_on=True))
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         tasks.create_task(line.run())
         talking = asyncio.ensure_future(converse(line))
@@ -209,10 +209,15 @@ async def test_nothing_is_recorded_without_consent(
 
 async def test_nobody_is_responsible(tmp_path: Path) -> None:
     file = written(tmp_path)
-    await hired(file, agent("http://127.0.0.1:1"), fallback="2000")
+    settings = await hired(file, agent("http://127.0.0.1:1"), fallback="2000")
     async with opened(file, api=False) as converse, calling(converse, "7777") as (_, talking):
         with pytest.raises(CallDeclined, match="no_route"):
             await talking
+    row = (await only_call(settings)).conversation.row
+    assert (row.called, row.agent, row.outcome, row.cause) == (
+        *("7777", "", Outcome.DECLINED, "no_route"),
+    )
+    assert row.ended_at is not None
 
 
 async def test_a_closed_route_names_who_takes_its_calls(tmp_path: Path) -> None:
@@ -235,6 +240,17 @@ async def test_an_agent_that_cannot_work_sends_its_calls_to_the_fallback_of_thei
     async with opened(file, api=False) as converse, calling(converse) as (line, talking):
         await talking
         assert line.transferred_to == "2000"
+
+
+async def test_an_agent_that_cannot_work_and_names_nobody_gives_its_calls_back(
+    tmp_path: Path,
+) -> None:
+    file = written(tmp_path)
+    settings = await hired(file, agent("http://127.0.0.1:1"))
+    async with opened(file, api=False) as converse, calling(converse) as (line, talking):
+        await talking
+        assert line.given_back and line.answered_at is None
+    assert (await only_call(settings)).conversation.row.outcome == Outcome.FALLBACK
 
 
 async def test_wrong_settings_are_named(tmp_path: Path) -> None:
@@ -343,3 +359,18 @@ async def test_a_call_that_nobody_takes_goes_on_in_the_dial_plan(
             await asyncio.sleep(1.5)
         heard = call.recorder.agent[RATE // 2 : RATE * 3 // 2]
     assert tone_level(heard, RATE, 1004.0) > 0.8
+
+
+@pytest.mark.asterisk
+@pytest.mark.slow
+async def test_an_agent_that_fails_gives_its_call_back_to_the_dial_plan(
+    asterisk: "AsteriskServer", tmp_path: Path
+) -> None:
+    """Neither service is there, and nobody is named to take over."""
+    file = written(tmp_path)
+    settings = await hired(file, agent("http://127.0.0.1:1"))
+    async with bridged(asterisk, file), dial(("127.0.0.1", asterisk.sip_port), NUMBER) as call:
+        await asyncio.sleep(1.5)
+        assert not call.over.is_set()
+        assert tone_level(call.recorder.agent[-RATE:], RATE, 1004.0) > 0.8
+    assert (await only_call(settings)).conversation.row.outcome == Outcome.FALLBACK

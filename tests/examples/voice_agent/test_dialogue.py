@@ -364,6 +364,27 @@ def test_a_model_that_does_not_answer_is_apologised_for_then_given_up(script: ob
     assert call.ended is not None and call.ended.outcome is Outcome.FALLBACK
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_agent_that_gives_up_and_names_nobody_lets_the_call_go_on_where_it_came_from(
+    *, goes_on: bool
+) -> None:
+    call = VirtualCall(None, fails, goes_on=goes_on)
+    call.until_quiet()
+    for _ in range(2):
+        call.caller_says("Tell me", pending=False)
+        call.until_quiet(40)
+    call.run(2.0)
+    assert call.ended is not None
+    if goes_on:
+        assert call.agent_turns("fallback")[0].spoken
+        assert call.all(cmd.GiveBack) and not call.all(cmd.HangUp)
+        assert call.ended.outcome is Outcome.FALLBACK
+    else:
+        assert call.agent_turns("failed")[0].spoken
+        assert call.all(cmd.HangUp) and not call.all(cmd.GiveBack)
+        assert call.ended.outcome is Outcome.FAILED
+
+
 def test_a_model_that_fails_once_is_asked_again() -> None:
     call = VirtualCall(None, fails, says("Fine."))
     call.until_quiet()

@@ -6,7 +6,7 @@ The line plays in frames of 20 ms and reports the end of each utterance; a word 
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from examples.voice_agent import commands as cmd
@@ -101,6 +101,7 @@ class VirtualCall:
         results: dict[str, tuple[float, ToolResult]] | None = None,
         tts_delay_s: float = 0.1,
         answer: bool = True,
+        goes_on: bool = False,
     ) -> None:
         self.now = 0.0
         self.commands: list[tuple[float, cmd.Command]] = []
@@ -110,7 +111,7 @@ class VirtualCall:
         self.tts_delay_s = tts_delay_s
         self.tts_works = True
         self.marks_work = True
-        self.dialogue = Dialogue(config or agent(), INFO, tools)
+        self.dialogue = Dialogue(config or agent(), replace(INFO, goes_on=goes_on), tools)
         self._scripts = list(scripts) or [says("Fine.")]
         self._results = results or {}
         self._later: list[tuple[float, int, ev.Event]] = []
@@ -217,7 +218,7 @@ class VirtualCall:
                 default = (0.05, ToolResult("done"))
                 delay_s, result = self._results.get(call.name, default)
                 self._after(delay_s, ev.ToolFinished(call.call_id, result))
-            case cmd.Transfer() | cmd.HangUp():
+            case cmd.Transfer() | cmd.GiveBack() | cmd.HangUp():
                 self._after(0.05, ev.Gone("Normal Clearing", by_caller=False))
             case _:
                 self._do_speech(command)
