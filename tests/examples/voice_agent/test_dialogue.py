@@ -6,6 +6,7 @@ from examples.voice_agent import commands as cmd
 from examples.voice_agent import events as ev
 from examples.voice_agent.ports import (
     EndCall,
+    Happened,
     Outcome,
     Speculation,
     ToolRan,
@@ -609,3 +610,21 @@ def test_what_it_cost_is_noted_once_the_call_is_over() -> None:
     assert call.ended is not None
     assert call.ended.outcome is Outcome.CALLER_HUNG_UP
     assert call.entries[-1] is call.ended
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 2.0])
+def test_an_answer_that_runs_dry_is_noted(pause_s: float) -> None:
+    def hesitant(ask: cmd.Ask) -> list[tuple[float, ev.Event]]:
+        return [
+            (0.1, ev.AnswerText(ask.request, "One moment. ")),
+            (0.2 + pause_s, ev.AnswerText(ask.request, "It is ten.")),
+            (0.3 + pause_s, ev.AnswerDone(ask.request, "stop")),
+        ]
+
+    call = VirtualCall(None, hesitant)
+    call.until_quiet()
+    call.caller_says("What time is it?")
+    call.until_quiet()
+    noted = [each.data["ms"] for each in call.journal(Happened) if each.what == "ran_dry"]
+    assert len(noted) == (1 if pause_s else 0)
+    assert all(isinstance(ms, int) and 500 <= ms <= 2000 for ms in noted)
