@@ -93,7 +93,14 @@ class ChatStream:
                 self._usage = _usage(usage)
             choices = chunk.get("choices") or ()
             return self._choice(choices[0]) if choices else []
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
             raise LanguageModelError(
                 f"The language model's server sent what this API does not know: {event[:100]!r}.",
                 code="bad_stream",

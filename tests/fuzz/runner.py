@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from tests.fuzz.source import Source
-from tests.fuzz.target import Target, Try, Violation
+from tests.fuzz.target import Target, Try, Violation, quiet
 
 HANG_S = 120.0
 """After so long without an end to an input the process says where it is, and dies."""
@@ -129,6 +129,7 @@ class Campaign:
         count = self.counts[target.name]
         began, number = time.monotonic(), 0
         with ExitStack() as stack:
+            stack.enter_context(quiet())
             attempt = stack.enter_context(target.open())
             while (most is None or number < most) and (end is None or time.monotonic() < end):
                 data = input_bytes(target, self.seed, number)

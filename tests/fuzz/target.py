@@ -1,9 +1,12 @@
 """What is fuzzed: a name, a way to open it, and what an input may cost."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NoReturn
+
+import structlog
 
 from tests.fuzz.source import Source
 
@@ -33,6 +36,21 @@ class Target:
     """Others work for it (a server): wall clock counts, and machines under load make it slow."""
     share: int = 1
     """Of all inputs, in relation to the other targets."""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is logged meanwhile: what is wrong with an input is said a hundred thousand times."""
+    before = structlog.get_config()
+    structlog.configure(processors=[_dropped])
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _dropped(_logger: object, _method: str, _event: structlog.types.EventDict) -> NoReturn:
+    raise structlog.DropEvent
 
 
 def pure(name: str, attempt: Try, *, share: int, most_bytes: int = 512) -> Target:

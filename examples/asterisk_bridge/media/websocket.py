@@ -231,11 +231,18 @@ class WebSocketMedia:
                 self._told(message)
 
     def _told(self, message: str) -> None:
+        """What cannot be read is passed over: the call's audio comes on the same socket."""
         try:
-            event: dict[str, Any] = json.loads(message)
-        except ValueError:
-            log.warning("media_event_unreadable", event_text=message[:100])
-            return
+            event = json.loads(message)
+            if isinstance(event, dict):
+                self._on_event(event)
+                return
+        except (ArithmeticError, RecursionError, TypeError, ValueError):
+            pass
+        log.warning("media_event_unreadable", event_text=message[:100])
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        """Raises TypeError, ValueError, OverflowError: what should be a number is none."""
         match event.get("event"):
             case "MEDIA_MARK_PROCESSED":
                 self._mark_reached(str(event.get("correlation_id")))

@@ -314,7 +314,8 @@ async def test_what_is_no_stream_is_said() -> None:
 @pytest.mark.parametrize(
     "event",
     [b"hello", b"[1]", b'{"choices": [1]}', b'{"choices": [{"delta": {"content": 3}}]}',
-     b'{"choices": [{"delta": {"tool_calls": ["x"]}}]}', b'{"usage": [1]}'],
+     b'{"choices": [{"delta": {"tool_calls": ["x"]}}]}', b'{"usage": [1]}',
+     b'{"usage": {"prompt_tokens": Infinity}}'],
 )  # fmt: skip
 async def test_events_of_another_kind_are_said(event: bytes) -> None:
     async with raw_server(streams(b"data: " + event + b"\n\n")) as server:

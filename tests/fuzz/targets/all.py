@@ -1,14 +1,32 @@
 """All targets by name."""
 
 from tests.fuzz.target import Target, pure
-from tests.fuzz.targets import asr_messages, asr_session, tts_messages, tts_session, tts_wording
+from tests.fuzz.targets import (
+    asr_messages,
+    asr_session,
+    asterisk,
+    google_results,
+    llm_stream,
+    tts_messages,
+    tts_session,
+    tts_wording,
+)
 
 PURE: tuple[Target, ...] = (
-    pure("asr_messages", asr_messages.attempt, share=15),
+    pure("asr_messages", asr_messages.attempt, share=14),
     pure("asr_session", asr_session.attempt, share=12),
-    pure("tts_messages", tts_messages.attempt, share=15),
-    pure("tts_session", tts_session.attempt, share=12),
-    pure("tts_wording", tts_wording.attempt, share=6),
+    pure("tts_messages", tts_messages.attempt, share=14),
+    pure("tts_session", tts_session.attempt, share=14),
+    pure("tts_wording", tts_wording.attempt, share=4),
+    pure("google_results", google_results.attempt, share=3),
+    pure("llm_sse", llm_stream.sse, share=4),
+    pure("llm_chat_stream", llm_stream.chat_stream, share=5),
+    pure("llm_tool_text", llm_stream.tool_text, share=5),
+    pure("llm_refusals", llm_stream.refusals, share=2),
+    pure("ari_events", asterisk.ari_events, share=4),
+    pure("rtp", asterisk.rtp, share=4),
+    pure("media_events", asterisk.media_events, share=4),
+    pure("g711", asterisk.g711, share=2),
 )
 """Without sockets or files: most of the inputs, since they cost the least."""
 EVERY: tuple[Target, ...] = PURE
