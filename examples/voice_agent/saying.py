@@ -23,7 +23,8 @@ from examples.voice_agent.sentences import Sentence
 from examples.voice_agent.utterance import Utterance
 
 ANSWER = "answer"
-_FRAME_S = 0.02
+_HICCUP_S = 0.06
+"""So much the clock of the playback may be wrong."""
 
 
 class Saying:
@@ -188,7 +189,7 @@ class Saying:
     def _dry_s(self, now: float) -> float:
         dry = self.playback.remaining_ms(now) <= 0
         gap_s = now - self.playback.dry_at if dry else 0.0
-        return gap_s if gap_s > _FRAME_S else 0.0
+        return gap_s if gap_s > _HICCUP_S else 0.0
 
     def on_heard(self, now: float, event: Heard) -> Utterance | None:
         """Gives the utterance that this was the end of."""
