@@ -1,5 +1,6 @@
 """The ASR service as an ASGI application."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from services.shared.models.store import ModelStore
 from services.shared.runtime.auth import load_keys
 from services.shared.runtime.edge import build_app
 from services.shared.runtime.lifecycle import Lifecycle, running
+from services.shared.runtime.tracing import create_tracer
 
 _MULTIPART_OVERHEAD = 1 << 16
 
@@ -28,8 +30,10 @@ def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:
     lifecycle = Lifecycle(config.limits, load_keys(config.server), registry)
     service = AsrService(config, store or ModelStore(), registry)
     lifecycle.owners = list(service.schedulers)
+    tracer = create_tracer(config.tracing, "asr")
     app = build_app(
         lifecycle,
+        tracer=tracer,
         title="ASR",
         description="Streaming speech recognition with semantic turn detection.",
         max_body=config.upload.max_bytes + _MULTIPART_OVERHEAD,
@@ -37,8 +41,11 @@ def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with running(lifecycle, service.load, service.unload):
-            yield
+        try:
+            async with running(lifecycle, service.load, service.unload):
+                yield
+        finally:
+            await asyncio.to_thread(tracer.close)
 
     app.router.lifespan_context = lifespan
     app.include_router(stream_routes(service, lifecycle))

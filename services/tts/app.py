@@ -1,5 +1,6 @@
 """The TTS service as an ASGI application."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ from services.shared.models.store import ModelStore
 from services.shared.runtime.auth import load_keys
 from services.shared.runtime.edge import build_app
 from services.shared.runtime.lifecycle import Lifecycle, running
+from services.shared.runtime.tracing import create_tracer
 from services.tts.config import TtsConfig
 from services.tts.http_api import speech_routes
 from services.tts.lexicon_api import lexicon_routes
@@ -34,8 +36,10 @@ def create_app(config: TtsConfig, store: ModelStore | None = None) -> FastAPI:
     service = TtsService(config, store or ModelStore(), registry)
     lifecycle.owners = [speaker.scheduler for speaker in service.speakers]
     lifecycle.checks = [speaker.trouble for speaker in service.speakers]
+    tracer = create_tracer(config.tracing, "tts")
     app = build_app(
         lifecycle,
+        tracer=tracer,
         title="TTS",
         description="Streaming speech synthesis: speaks while the text still arrives.",
         larger_bodies={"/v1/voices": _upload_bytes(config)},
@@ -44,8 +48,11 @@ def create_app(config: TtsConfig, store: ModelStore | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with running(lifecycle, service.load, service.unload):
-            yield
+        try:
+            async with running(lifecycle, service.load, service.unload):
+                yield
+        finally:
+            await asyncio.to_thread(tracer.close)
 
     app.router.lifespan_context = lifespan
     app.include_router(stream_routes(service))

@@ -73,6 +73,15 @@ class LogConfig(StrictConfig):
     format: Literal["json", "console"] = "console"
 
 
+class TracingConfig(StrictConfig):
+    """OpenTelemetry traces; off until an endpoint is named."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """Of a collector that takes OTLP over HTTP: `http://127.0.0.1:4318`. Without: no traces."""
+    sample: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces that begin here; who sends a `traceparent` has decided already."""
+
+
 class ServiceSettings(BaseSettings):
     """Base of a service's whole configuration, with the sections that every service has."""
 
@@ -87,6 +96,7 @@ class ServiceSettings(BaseSettings):
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
+    tracing: TracingConfig = TracingConfig()
 
     @classmethod
     def settings_customise_sources(

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.protocol.codec import encode
 from services.shared.runtime.lifecycle import Lifecycle, Phase, lifecycle_of
+from services.shared.runtime.observing import REQUEST_ID, Observing
+from services.shared.runtime.tracing import NO_TRACER, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -109,8 +111,14 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
-        log.error("unexpected failure", path=request.url.path, exc_info=error)
-        return _counted(request, internal_error())
+        # Here the middleware that names requests is left already.
+        request_id = request.scope["request_id"]
+        log.error(
+            "unexpected failure", path=request.url.path, request_id=request_id, exc_info=error
+        )
+        answer = _counted(request, internal_error())
+        answer.headers[REQUEST_ID] = request_id
+        return answer
 
 
 def internal_error() -> ProtocolError:
@@ -218,16 +226,19 @@ def build_app(
     description: str,
     max_body: int,
     larger_bodies: Mapping[str, int] | None = None,
+    tracer: Tracer = NO_TRACER,
 ) -> FastAPI:
     """A FastAPI application with everything that both services share.
 
     Args:
         max_body: bytes of a request.
         larger_bodies: path → bytes, for routes that take files.
+        tracer: of the service's traces.
     """
     app = FastAPI(title=title, description=description, version="1")
     app.state.lifecycle = lifecycle
     app.add_middleware(BodyLimit, max_bytes=max_body, larger=larger_bodies)
+    app.add_middleware(Observing, metrics=lifecycle.metrics, tracer=tracer)
     app.include_router(health_routes())
     install_error_handlers(app)
     return app

@@ -49,7 +49,7 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         build = InfoMetricFamily("voice_build", "What is running")
-        build.add_metric([], {"version": _version(), "python": platform.python_version()})
+        build.add_metric([], {"version": service_version(), "python": platform.python_version()})
         yield build
         state = self._observed
         phase = GaugeMetricFamily("voice_phase", "1 for the phase it is in", labels=["phase"])
@@ -102,7 +102,7 @@ def _children() -> tuple[int, int]:
 
 
 @cache
-def _version() -> str:
+def service_version() -> str:
     try:
         return version("voice-services")
     except PackageNotFoundError:
