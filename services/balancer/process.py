@@ -1,4 +1,4 @@
-"""nginx as a child process: in a folder of its own, in the foreground, stopped by its process id."""
+"""nginx as a child process: in a folder of its own, in the foreground, stopped by its id."""
 
 import asyncio
 import contextlib
@@ -41,8 +41,9 @@ async def check_configuration(path: Path, prefix: Path) -> None:
     Raises:
         BalancerFailed: with what nginx says.
     """
+    program = await asyncio.to_thread(find_nginx)
     process = await asyncio.create_subprocess_exec(
-        *(find_nginx(), "-t", "-q", "-p", str(prefix), "-e", "stderr", "-c", str(path)),
+        *(program, "-t", "-q", "-p", str(prefix), "-e", "stderr", "-c", str(path)),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -77,9 +78,9 @@ class Balancer:
         Raises:
             BalancerFailed
         """
-        await self._write(plan)
+        await self._configure(plan)
         self._process = await asyncio.create_subprocess_exec(
-            find_nginx(),
+            await asyncio.to_thread(find_nginx),
             *("-p", str(self.prefix), "-e", "stderr", "-c", str(self._configuration)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -88,10 +89,8 @@ class Balancer:
             start_new_session=True,
         )
         self._listening = asyncio.create_task(self._listen(self._process))
-        pid_file = self.prefix / "nginx.pid"
         async with asyncio.timeout(_START_S):
-            # Written when the sockets are open, before there are workers.
-            while not pid_file.exists():
+            while not await asyncio.to_thread(self._is_open, self._process.pid):
                 if self._process.returncode is not None:
                     await self._heard_out()
                     raise self.failure()
@@ -103,7 +102,7 @@ class Balancer:
         Raises:
             BalancerFailed: nginx refuses it, and goes on with the old one.
         """
-        await self._write(plan)
+        await self._configure(plan)
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
@@ -135,14 +134,24 @@ class Balancer:
         words = "\n".join(self._last) or "it said nothing"
         return BalancerFailed(f"nginx ended with exit code {code}:\n{words}")
 
-    async def _write(self, plan: Plan) -> None:
+    def _is_open(self, pid: int) -> bool:
+        """The process id is written when it listens; `nginx -t` has left an empty file."""
+        try:
+            return (self.prefix / "nginx.pid").read_text().strip() == str(pid)
+        except FileNotFoundError:
+            return False
+
+    async def _configure(self, plan: Plan) -> None:
+        wanted = self.prefix / "nginx.conf.new"
+        await asyncio.to_thread(self._write, plan, wanted)
+        await check_configuration(wanted, self.prefix)
+        await asyncio.to_thread(wanted.replace, self._configuration)
+
+    def _write(self, plan: Plan, path: Path) -> None:
         # Workers of root's nginx would be somebody else, who cannot enter a folder of root's.
         user = "root" if os.geteuid() == 0 else None
         text = render_whole(plan, self.prefix, workers=self._workers, user=user)
-        wanted = self.prefix / "nginx.conf.new"
-        await asyncio.to_thread(wanted.write_text, text, encoding="utf-8")
-        await check_configuration(wanted, self.prefix)
-        await asyncio.to_thread(wanted.replace, self._configuration)
+        path.write_text(text, encoding="utf-8")
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None

@@ -1,33 +1,24 @@
 """From a plan to nginx's configuration. Pure: templates in, text out."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from services.balancer.plan import ClientLimits, Plan
 
 _REMOTE = "max_fails=2 fail_timeout=2s"
 """A machine that is down costs a connect timeout: two callers, then one now and then."""
 _LOCAL = "max_fails=0"
-"""A dead process on this machine refuses in microseconds. Whoever counts that against it keeps callers
-away when it is back: nginx clears the count only when a connection ends, and these last minutes."""
+"""A dead process on this machine refuses in microseconds. To count that would keep callers away when
+it is back: nginx clears the count only when a connection ends, and these last minutes."""
 _KEPT = 32
 """Idle connections to instances that are kept for HTTP requests, in each worker."""
 
 
-class _At(Template):
-    """`@{name}`: nginx's own variables begin with `$`, and its named locations are not in braces."""
-
-    pattern = r"""
-        @(?:
-            (?P<escaped>(?!)) |
-            (?P<named>(?!)) |
-            \{(?P<braced>[a-z_]+)\} |
-            (?P<invalid>(?!))
-        )
-    """
+_FIELD = re.compile(r"@\{([a-z_]+)\}")
+"""nginx's own variables begin with `$`, and its named locations are not in braces."""
 
 
 def render(plan: Plan) -> str:
@@ -36,8 +27,8 @@ def render(plan: Plan) -> str:
     return _filled(
         "voice.conf.in",
         default_tts=plan.default_tts,
-        voice_map=_lines(f"{voice} voice_tts_{plan.voices[voice]};" for voice in plan.voices),
-        engine_map=_lines(f"{name} voice_tts_{name};" for name in plan.tts),
+        voice_map=_lines(f"{_key(voice)} voice_tts_{plan.voices[voice]};" for voice in plan.voices),
+        engine_map=_lines(f"{_key(name)} voice_tts_{name};" for name in plan.tts),
         trusted=_lines(f"{network} 1;" for network in plan.limits.trusted),
         limit_zones=_limit_zones(plan.limits),
         limits=_limits(plan.limits),
@@ -75,7 +66,9 @@ def render_whole(
     Args:
         user: who its workers are when root starts it; they must reach `prefix`.
     """
-    site = "".join(f"    {line}" if line.strip() else line for line in render(plan).splitlines(True))
+    site = "".join(
+        f"    {line}" if line.strip() else line for line in render(plan).splitlines(True)
+    )
     return _filled(
         "nginx.conf.in",
         prefix=str(prefix),
@@ -88,11 +81,16 @@ def render_whole(
 
 def _filled(template: str, **values: str) -> str:
     text = (files("services.balancer") / template).read_text(encoding="utf-8")
-    return _At(text).substitute(values)
+    return _FIELD.sub(lambda field: values[field[1]], text)
 
 
 def _lines(lines: Iterable[str]) -> str:
     return "".join(f"    {line}\n" for line in lines)
+
+
+def _key(word: str) -> str:
+    """A word as it stands in a map, where some have a meaning of their own."""
+    return f"\\{word}" if word in ("default", "hostnames", "include", "volatile") else word
 
 
 def _upstream(name: str, instances: tuple[str, ...]) -> str:
@@ -139,10 +137,14 @@ def _limits(limits: ClientLimits) -> str:
     if limits.key_connections:
         found.append(f"limit_conn voice_key_conn {limits.key_connections};")
     if limits.address_rate:
-        found.append(f"limit_req zone=voice_address_rate burst={limits.address_burst} nodelay;")
+        found.append(f"limit_req zone=voice_address_rate{_burst(limits.address_burst)};")
     if limits.key_rate:
-        found.append(f"limit_req zone=voice_key_rate burst={limits.key_burst} nodelay;")
+        found.append(f"limit_req zone=voice_key_rate{_burst(limits.key_burst)};")
     return "".join(f"    {line}\n" for line in found)
+
+
+def _burst(requests: int) -> str:
+    return f" burst={requests} nodelay" if requests else ""
 
 
 def _status_server(plan: Plan) -> str:

@@ -1,0 +1,405 @@
+"""What clients see through a real nginx."""
+
+import asyncio
+import json
+import ssl
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from services.asr.messages import Ready, Resumed
+from services.balancer.plan import ClientLimits, Tls, Uploads
+from services.balancer.process import BalancerFailed
+from services.cli.processes import free_port
+from services.client.tts import open_tts
+from services.shared.protocol.base import ErrorCode
+from services.tts.messages import AudioFinished, Start
+from tests.services.asr.client import Caller, recognise, session
+from tests.services.asr.sounds import encoded, pcm, tone
+from tests.services.balancer.conftest import NOBODY, Front, Pair, StartFront, listening
+from tests.services.serving import eventually
+
+PLAIN: dict[str, Any] = {"partials": False, "turn": {"mode": "silence", "silence_ms": 500}}
+SPEECH = pcm(tone(400, 1000))
+
+
+def http(**options: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(trust_env=False, timeout=15, **options)
+
+
+def is_refusal(answer: httpx.Response, status: int, code: ErrorCode, *, retryable: bool) -> bool:
+    body = answer.json()
+    assert set(body) == {"type", "code", "message", "retryable"}
+    if retryable:
+        assert answer.headers["Retry-After"] == "2"
+    assert answer.headers["X-Request-ID"]
+    return (answer.status_code, body["code"], body["retryable"]) == (status, code, retryable)
+
+
+# Sessions and requests.
+
+
+async def test_a_conversation_in_both_directions(front: StartFront, asr_pair: Pair) -> None:
+    async with front(asr=asr_pair.addresses) as via:
+        through = await recognise(via.ws, SPEECH, **PLAIN)
+        direct = await recognise(asr_pair.one.ws, SPEECH, **PLAIN)
+    assert through.text == direct.text != ""
+
+
+async def test_the_instance_with_the_fewest_sessions_gets_the_next(
+    front: StartFront, asr_pair: Pair
+) -> None:
+    async with front(asr=asr_pair.addresses) as via, AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(session(via.ws))
+        assert asr_pair.sessions == (3, 3)
+
+
+async def test_speech_is_heard_while_it_is_made(front: StartFront, tts_pair: Pair) -> None:
+    text = "One sentence. Another sentence. And a third sentence. A fourth, and that is all."
+    async with front(tts={"default": tts_pair.addresses}) as via, http() as client:
+        body = {"text": text, "format": "wav", "cache": "bypass"}
+        began = time.monotonic()
+        times: list[float] = []
+        async with client.stream("POST", f"{via.http}/v1/synthesize", json=body) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            async for _ in answer.aiter_raw():
+                times.append(time.monotonic() - began)
+    assert len(times) > 2
+    assert times[0] < times[-1] / 2, times
+
+
+async def test_speech_over_a_web_socket(front: StartFront, tts_pair: Pair) -> None:
+    async with (
+        front(tts={"default": tts_pair.addresses}) as via,
+        open_tts(via.ws) as speaker,
+        asyncio.timeout(15),
+    ):
+        await speaker.start(Start())
+        await speaker.send_text("Good morning.")
+        await speaker.end()
+        heard = 0
+        async for _, message in speaker.events():
+            if isinstance(message, bytes):
+                heard += len(message)
+            elif isinstance(message, AudioFinished):
+                break
+    assert heard > 0
+
+
+# An instance that cannot.
+
+
+async def test_a_full_instance_passes_on_and_the_last_refusal_is_the_services_own(
+    front: StartFront, asr_pair: Pair
+) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(8):  # past the balancer, which therefore holds this one for empty
+            await stack.enter_async_context(session(asr_pair.one.ws))
+        via = await stack.enter_async_context(front(asr=asr_pair.addresses))
+        for _ in range(8):
+            await stack.enter_async_context(session(via.ws))
+        assert asr_pair.sessions == (8, 8)
+        with pytest.raises(InvalidStatus) as refused:
+            await stack.enter_async_context(session(via.ws))
+        answer = refused.value.response
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+        assert json.loads(answer.body or b"")["message"].startswith("all 8 sessions")
+
+
+async def test_nobody_notices_a_dead_instance(front: StartFront, asr_pair: Pair) -> None:
+    async with front(asr=(NOBODY, asr_pair.one.address)) as via:
+        for _ in range(5):
+            async with session(via.ws):
+                pass
+
+
+@pytest.mark.parametrize("path", ["/v1/synthesize", "/v1/transcribe"])
+async def test_work_that_is_lost_before_its_first_byte_is_done_by_another(
+    front: StartFront, path: str
+) -> None:
+    async with listening(None) as dying, listening() as well:
+        both = (dying.address, well.address)
+        where = {"asr": both} if path == "/v1/transcribe" else {"tts": {"default": both}}
+        async with front(**where) as via, http() as client:
+            for _ in range(4):
+                assert (await client.post(via.http + path, content=b"{}")).text == "ok"
+    assert dying.requests, "it was never tried"
+
+
+async def test_a_voice_is_never_made_twice(front: StartFront) -> None:
+    async with listening(None) as dying, listening() as well:
+        group = {"default": (dying.address, well.address)}
+        async with front(tts=group) as via, http() as client:
+            answers = [await client.post(f"{via.http}/v1/voices", content=b"x") for _ in range(4)]
+    assert len(dying.requests) + len(well.requests) == 4
+    lost = [answer for answer in answers if answer.status_code != 200]
+    assert len(lost) == len(dying.requests) > 0
+    assert is_refusal(lost[0], 503, ErrorCode.OVERLOADED, retryable=True)
+
+
+async def test_without_any_instance_there_is_an_answer_in_the_services_shape(
+    front: StartFront,
+) -> None:
+    async with front() as via, http() as client:
+        answer = await client.post(f"{via.http}/v1/synthesize", json={"text": "hello"})
+        assert is_refusal(answer, 503, ErrorCode.OVERLOADED, retryable=True)
+        with pytest.raises(InvalidStatus) as refused:
+            async with session(via.ws):
+                pass
+        assert refused.value.response.status_code == 503
+
+
+# Coming back.
+
+
+async def comes_back(via: Front, caller: Caller) -> Resumed:
+    id = caller.all(Ready)[0].session_id
+    async with session(via.ws, query=f"?session_id={id}&last_event=0", ready=False) as again:
+        resumed = await again.hear(Resumed)
+        assert resumed.session_id == id
+        await again.stop()
+    return resumed
+
+
+async def test_who_comes_back_finds_the_session(front: StartFront, asr_pair: Pair) -> None:
+    async with front(asr=asr_pair.addresses) as via, AsyncExitStack() as stack:
+        callers = [
+            await stack.enter_async_context(session(via.ws, start={"resumable": True, **PLAIN}))
+            for _ in range(4)
+        ]
+        assert asr_pair.sessions == (2, 2)
+        for caller in callers:
+            await caller.audio(SPEECH)
+            caller.socket.transport.abort()
+        for caller in callers:
+            assert (await comes_back(via, caller)).received >= 1
+    await eventually(lambda: asr_pair.sessions == (0, 0))
+
+
+async def test_a_session_that_nobody_has_is_refused_where_browsers_can_read_it(
+    front: StartFront, asr_pair: Pair
+) -> None:
+    query = f"?session_id={'0' * 32}&last_event=0"
+    async with (
+        front(asr=asr_pair.addresses) as via,
+        session(via.ws, query=query, ready=False) as caller,
+    ):
+        await caller.hear_error(ErrorCode.SESSION_NOT_FOUND, close=1008)
+
+
+async def test_sessions_outlive_a_reload(front: StartFront, asr_pair: Pair) -> None:
+    async with front(asr=(asr_pair.one.address,)) as via, session(via.ws, start=PLAIN) as caller:
+        await via.balancer.reload(via.plan.model_copy(update={"asr": (asr_pair.other.address,)}))
+
+        async def reaches_the_other() -> bool:
+            async with session(via.ws):
+                return asr_pair.other.lifecycle.sessions == 1
+
+        await eventually(lambda: asr_pair.sessions[0] == 1)
+        for _ in range(200):  # until nginx has started its new workers
+            if await reaches_the_other():
+                break
+            await asyncio.sleep(0.05)
+        assert await reaches_the_other()
+        await caller.audio(SPEECH)
+        await caller.stop()
+        assert caller.text
+
+
+# What goes through, and where to.
+
+
+async def test_keys_and_traces_go_through_and_probes_are_nginxs_own(front: StartFront) -> None:
+    sent = {
+        "Authorization": "Bearer sesame",
+        "Sec-WebSocket-Protocol": "voice, sesame",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "X-Request-ID": "call-17",
+        "X-Voice-Probe": "1",
+    }
+    async with listening() as instance, front(asr=(instance.address,)) as via, http() as client:
+        answer = await client.get(f"{via.http}/v1/stream/asr", headers=sent)
+    _, headers = instance.requests[0]
+    assert headers["authorization"] == "bearer sesame"
+    assert headers["sec-websocket-protocol"] == "voice, sesame"
+    assert headers["traceparent"] == sent["traceparent"]
+    assert headers["x-request-id"] == answer.headers["X-Request-ID"] == "call-17"
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert "x-voice-probe" not in headers
+
+
+async def test_a_request_gets_an_id_unless_it_has_a_harmless_one(front: StartFront) -> None:
+    async with listening() as instance, front(asr=(instance.address,)) as via, http() as client:
+        for given in ({}, {"X-Request-ID": 'no "quotes"'}, {"X-Request-ID": "x" * 65}):
+            answer = await client.get(f"{via.http}/v1/stream/asr", headers=given)
+            assert len(answer.headers["X-Request-ID"]) == 32
+
+
+async def test_speech_is_routed_by_engine_and_voice(front: StartFront) -> None:
+    async with listening() as chatterbox, listening() as fastpitch:
+        groups = {"chatterbox": (chatterbox.address,), "fastpitch": (fastpitch.address,)}
+        async with front(tts=groups, voices={"vi": "fastpitch"}) as via, http() as client:
+            for there in (
+                "/v1/synthesize?voice=vi",
+                "/v1/stream/tts?engine=fastpitch",
+                "/v1/voices/vi/sample",
+                "/fastpitch/v1/stream/tts?x=1",
+                "/fastpitch/v1/voices/a%20b",
+            ):
+                await client.get(via.http + there)
+            assert (await client.get(f"{via.http}/fastpitch/metrics")).status_code == 404
+            for here in ("/v1/synthesize", "/v1/stream/tts?voice=mine", "/v1/voices"):
+                await client.get(via.http + here)
+    assert [line.split()[1] for line, _ in chatterbox.requests] == [
+        "/v1/synthesize",
+        "/v1/stream/tts?voice=mine",
+        "/v1/voices",
+    ]
+    assert [line.split()[1] for line, _ in fastpitch.requests][-2:] == [
+        "/v1/stream/tts?x=1",
+        "/v1/voices/a%20b",
+    ]
+    assert len(fastpitch.requests) == 5
+
+
+@pytest.mark.parametrize("path", ["/health/ready", "/metrics", "/docs", "/openapi.json", "/"])
+async def test_what_is_the_operators_is_not_shown(
+    front: StartFront, asr_pair: Pair, path: str
+) -> None:
+    async with front(asr=asr_pair.addresses) as via, http() as client:
+        assert is_refusal(
+            await client.get(via.http + path), 404, ErrorCode.NOT_FOUND, retryable=False
+        )
+
+
+# Limits.
+
+
+async def test_one_address_opens_so_many_connections(front: StartFront, asr_pair: Pair) -> None:
+    limits = ClientLimits(address_connections=2, address_rate=0, trusted=())
+    async with front(asr=asr_pair.addresses, limits=limits) as via, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(session(via.ws))
+        async with http() as client:
+            answer = await client.get(f"{via.http}/v1/stream/asr")
+        assert is_refusal(answer, 429, ErrorCode.OVERLOADED, retryable=True)
+
+
+@pytest.mark.parametrize("browser", [False, True])
+async def test_one_key_opens_so_many_connections(
+    front: StartFront, asr_pair: Pair, browser: bool
+) -> None:
+    def offering(key: str) -> dict[str, str]:
+        header, before = ("Sec-WebSocket-Protocol", "voice, ") if browser else ("Authorization", "")
+        return {header: f"{before}{key}"}
+
+    limits = ClientLimits(key_connections=1, address_connections=0, address_rate=0, trusted=())
+    mine: dict[str, Any] = {"subprotocols": ["voice", "mine"]}
+    if not browser:
+        mine = {"additional_headers": offering("mine")}
+    async with (
+        front(asr=asr_pair.addresses, limits=limits) as via,
+        http() as client,
+        session(via.ws, **mine),
+    ):
+        url = f"{via.http}/v1/stream/asr"
+        assert (await client.get(url, headers=offering("mine"))).status_code == 429
+        for let_in in (offering("another"), {}):
+            assert (await client.get(url, headers=let_in)).status_code != 429
+
+
+async def test_one_address_begins_so_much_a_second(front: StartFront, asr_pair: Pair) -> None:
+    limits = ClientLimits(address_rate=1, address_burst=3, trusted=())
+    async with front(asr=asr_pair.addresses, limits=limits) as via, http() as client:
+        answers = [await client.get(f"{via.http}/v1/stream/asr") for _ in range(6)]
+    assert [answer.status_code for answer in answers][:4] == [404] * 4
+    assert is_refusal(answers[-1], 429, ErrorCode.OVERLOADED, retryable=True)
+
+
+async def test_a_gateway_on_this_machine_is_not_limited(front: StartFront, asr_pair: Pair) -> None:
+    limits = ClientLimits(address_connections=1, address_rate=1, address_burst=0)
+    async with front(asr=asr_pair.addresses, limits=limits) as via, AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(session(via.ws))
+
+
+async def test_a_large_upload_gets_through_and_a_larger_one_does_not(
+    front: StartFront, asr_pair: Pair
+) -> None:
+    recording = encoded(tone(400, 15_000), "wav", "pcm_s16le")
+    assert 1 << 20 < len(recording) < 2 << 20
+    for megabytes, status in ((2, 200), (1, 413)):
+        uploads = Uploads(asr_mb=megabytes)
+        async with front(asr=asr_pair.addresses, uploads=uploads) as via, http() as client:
+            url = f"{via.http}/v1/transcribe"
+            answer = await client.post(url, files={"file": ("a.wav", recording)})
+            assert answer.status_code == status, answer.text
+    assert is_refusal(answer, 413, ErrorCode.MESSAGE_TOO_LARGE, retryable=False)
+
+
+# TLS, and the process itself.
+
+
+async def test_tls_and_the_way_to_it(front: StartFront, asr_pair: Pair, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    certificate.private_key_pem.write_to_path(key)
+    for pem in certificate.cert_chain_pems:
+        pem.write_to_path(chain, append=True)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    plain = f"127.0.0.1:{free_port()}"
+    tls = Tls(certificate=chain, key=key, redirect=plain, redirect_port=1443)
+    async with front(asr=asr_pair.addresses, tls=tls) as via:
+        async with connect(
+            f"wss://{via.address}/v1/stream/asr", ssl=trusting, proxy=None
+        ) as socket:
+            assert json.loads(await socket.recv())["type"] == "ready"
+        async with http(verify=trusting) as client:
+            secure = await client.get(f"https://{via.address}/metrics")
+            assert secure.headers["Strict-Transport-Security"]
+            sent_on = await client.post(f"http://{plain}/v1/synthesize?voice=joe")
+            assert sent_on.status_code == 308
+            assert sent_on.headers["Location"] == "https://127.0.0.1:1443/v1/synthesize?voice=joe"
+        trusting.maximum_version = ssl.TLSVersion.TLSv1_2
+        trusting.set_ciphers("AES128-SHA")
+        async with http(verify=trusting) as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.get(f"https://{via.address}/metrics")
+
+
+async def test_logs_have_no_queries_and_no_keys(front: StartFront, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    async with listening() as instance, front(asr=(instance.address,), access_log=log) as via:
+        async with http() as client:
+            key = {"Authorization": "Bearer sesame"}
+            await client.get(f"{via.http}/v1/stream/asr?session_id=open", headers=key)
+        await eventually(lambda: log.stat().st_size > 0)
+    entry = json.loads(log.read_text())
+    assert entry["path"] == "/v1/stream/asr" and entry["instance"] == instance.address
+    assert "sesame" not in log.read_text() and "open" not in log.read_text()
+
+
+async def test_counters_are_told_where_the_operator_wants_them(front: StartFront) -> None:
+    status = f"127.0.0.1:{free_port()}"
+    async with front(status=status), http() as client:
+        assert "Active connections" in (await client.get(f"http://{status}/status")).text
+        assert (await client.get(f"http://{status}/")).status_code == 404
+
+
+@pytest.mark.slow  # nginx tries for 2.5 s
+async def test_a_taken_port_is_told_in_nginxs_words(front: StartFront) -> None:
+    async with listening() as taken:
+        with pytest.raises(BalancerFailed, match="Address already in use"):
+            async with front(status=taken.address):
+                pass
