@@ -125,6 +125,9 @@ class Scheduler(Generic[P, R]):
         batch_cost: cost of one payload in any unit, from which the time of a batch is predicted.
         max_batch_s: longest batch by prediction from what earlier ones took for their cost, so that
             a crowd of cheap jobs does not make the next urgent one wait; a single job always runs.
+        gather_s: least time from one batch of a lane to its next. Cheap jobs in crowds would each
+            wake the thread, which then fights the event loop for the interpreter; a job that comes
+            after a pause is not delayed.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Scheduler(Generic[P, R]):
         max_pending: int = 1024,
         batch_cost: Callable[[P], float] = lambda _: 0.0,
         max_batch_s: float = math.inf,
+        gather_s: float = 0.0,
     ) -> None:
         self.name = name
         self._run = run
@@ -146,6 +150,7 @@ class Scheduler(Generic[P, R]):
         self._max_pending = max_pending
         self._batch_cost = batch_cost
         self._max_batch_s = max_batch_s
+        self._gather_s = gather_s
         self._pace = Pace()
         self._pending: list[_Job[P, R]] = []
         self._condition = threading.Condition()
@@ -251,6 +256,8 @@ class Scheduler(Generic[P, R]):
                 self._pace.learn(batch.cost, run_s)
                 self._condition.notify()  # work that had to leave a lane free may run now
             self._deliver(batch, results, run_s * 1000)
+            if (rest_s := batch.started + self._gather_s - time.monotonic()) > 0:
+                time.sleep(rest_s)
 
     def _take(self, lane: int) -> "_Batch[P, R] | None":
         """Wait for work and take the most urgent job with others that may share its batch."""

@@ -504,3 +504,42 @@ async def test_work_of_another_class_does_not_lengthen_an_urgent_batch() -> None
         model.gate.set()
         await asyncio.gather(first, *jobs)
     assert model.batches[1:] == [["a", "b"], ["partial"], ["bulk"]]
+
+
+async def test_jobs_that_trickle_in_are_gathered() -> None:
+    scheduler: Scheduler[int, int] = Scheduler(
+        "test",
+        lambda batch: batch,
+        metrics=ModelMetrics(CollectorRegistry()),
+        max_batch=64,
+        gather_s=0.1,
+    )
+    scheduler.start()
+    try:
+        first = await scheduler.submit(0)
+        later = []
+        for number in range(1, 11):
+            later.append(scheduler.submit(number))
+            await asyncio.sleep(0.002)
+        done = await asyncio.gather(*later)
+    finally:
+        assert await scheduler.close()
+    assert [answer.value for answer in done] == list(range(1, 11))
+    assert first.batch_size == 1
+    assert max(answer.batch_size for answer in done) >= 5
+
+
+async def test_a_job_after_a_pause_is_not_held_back_by_gathering() -> None:
+    scheduler: Scheduler[int, int] = Scheduler(
+        "test", lambda batch: batch, metrics=ModelMetrics(CollectorRegistry()), gather_s=0.05
+    )
+    scheduler.start()
+    try:
+        await scheduler.submit(0)
+        waits = []
+        for number in range(5):
+            await asyncio.sleep(0.1)
+            waits.append((await scheduler.submit(number)).queue_ms)
+    finally:
+        assert await scheduler.close()
+    assert min(waits) < 25
