@@ -2,19 +2,41 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from services.bench.commands import levels_of, measure
 from services.bench.tts_cli import tts
+from services.cli.plugins import load_plugin, plugged_in
 
 if TYPE_CHECKING:
     from services.bench.run import Plan
     from services.bench.wire import Wire
 
+PLUGINS = "voice.bench"
+"""Entry points of what other packages measure."""
+
+
+class BenchGroup(TyperGroup):
+    """The benchmarks of the services, then those of other packages."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *(each.name for each in plugged_in(PLUGINS))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        for command in plugged_in(PLUGINS):
+            if command.name == cmd_name:
+                return load_plugin(command)
+        return super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Measure the services from outside."
+    cls=BenchGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Measure the services from outside.",
 )
 
 

@@ -5,18 +5,15 @@ imports belong into its functions, so that `voice --help` stays quick. Other pac
 an entry point of the group `voice.commands`, which names such an app.
 """
 
-import importlib
-from importlib.metadata import entry_points
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from services.cli.plugins import Command, load, load_plugin, plugged_in
 
-class Command(NamedTuple):
-    name: str
-    module: str
-    """Has a Typer named `app`: with one command it becomes that command, with more a group."""
+PLUGINS = "voice.commands"
+"""Entry points of other packages' commands."""
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -32,50 +29,20 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 
-def _plugged_in() -> tuple[Command, ...]:
-    found = sorted(entry_points(group="voice.commands"), key=lambda each: each.name)
-    return tuple(Command(each.name, each.module) for each in found)
-
-
 class LazyGroup(TyperGroup):
     """Finds its subcommands in `COMMANDS`, in that order, and then among the plug-ins."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [command.name for command in (*COMMANDS, *_plugged_in())]
+        return [command.name for command in (*COMMANDS, *plugged_in(PLUGINS))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        for command in (*COMMANDS, *_plugged_in()):
+        for command in COMMANDS:
             if command.name == cmd_name:
-                return _load(command)
+                return load(command)
+        for command in plugged_in(PLUGINS):
+            if command.name == cmd_name:
+                return load_plugin(command)
         return None
-
-
-def _load(command: Command) -> Any:
-    try:
-        module = importlib.import_module(command.module)
-    except ModuleNotFoundError as error:
-        if command in COMMANDS:
-            raise
-        app = _unavailable(f"Not available: {error}; was its dependency group installed?")
-    else:
-        app = module.app
-    loaded = typer.main.get_command(app)
-    loaded.name = command.name
-    return loaded
-
-
-def _unavailable(reason: str) -> typer.Typer:
-    """A command that says why it is none: one plug-in that lacks a library spoils no other."""
-    stub = typer.Typer(add_completion=False)
-
-    @stub.command(
-        help=reason, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
-    )
-    def tell() -> None:
-        typer.echo(reason, err=True)
-        raise typer.Exit(1)
-
-    return stub
 
 
 app = typer.Typer(

@@ -50,9 +50,12 @@ class _Socket(asyncio.DatagramProtocol):
 class PhoneCall:
     """One call. Made by :func:`dial`; times are seconds since the INVITE."""
 
-    def __init__(self, server: tuple[str, int], number: str, longest_s: float) -> None:
+    def __init__(
+        self, server: tuple[str, int], number: str, longest_s: float, caller: str = "caller"
+    ) -> None:
         self._server = server
         self._number = number
+        self._caller = caller
         self._began = time.monotonic()
         self._id = uuid.uuid4().hex
         self._tag = uuid.uuid4().hex[:8]
@@ -86,6 +89,11 @@ class PhoneCall:
 
     def now_s(self) -> float:
         return time.monotonic() - self._began
+
+    @property
+    def began_s(self) -> float:
+        """`time.monotonic()` of the INVITE."""
+        return self._began
 
     @property
     def next_frame_s(self) -> float:
@@ -212,11 +220,11 @@ class PhoneCall:
         headers = [
             ("Via", f"SIP/2.0/UDP {host}:{port};branch={self._branch};rport"),
             ("Max-Forwards", "70"),
-            ("From", f'"Caller" <sip:caller@{host}:{port}>;tag={self._tag}'),
+            ("From", f'"Caller" <sip:{self._caller}@{host}:{port}>;tag={self._tag}'),
             ("To", to),
             ("Call-ID", self._id),
             ("CSeq", f"{self._sequence} {method}"),
-            ("Contact", f"<sip:caller@{host}:{port}>"),
+            ("Contact", f"<sip:{self._caller}@{host}:{port}>"),
         ]
         if body:
             headers.append(("Content-Type", "application/sdp"))
@@ -306,18 +314,24 @@ class PhoneCall:
 
 @contextlib.asynccontextmanager
 async def dial(
-    server: tuple[str, int], number: str, *, timeout_s: float = 10.0, longest_s: float = 120.0
+    server: tuple[str, int],
+    number: str,
+    *,
+    timeout_s: float = 10.0,
+    longest_s: float = 120.0,
+    caller: str = "caller",
 ) -> AsyncIterator[PhoneCall]:
     """Call a number and be connected; leaving hangs up.
 
     Args:
         server: address of the SIP server.
         longest_s: so much is recorded.
+        caller: the number that it calls from.
 
     Raises:
         CallFailed: not answered.
     """
-    call = PhoneCall(server, number, longest_s)
+    call = PhoneCall(server, number, longest_s, caller)
     try:
         await call.connect(timeout_s)
         yield call

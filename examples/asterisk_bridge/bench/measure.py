@@ -8,6 +8,9 @@ _WINDOW_S = 0.01
 _SILENCE_DBFS = -45.0
 """Below: a quiet line. Synthetic speech has its pauses well below, its sounds well above."""
 _FULL_SCALE_FLOOR = 1e-7
+_ZERO = 1e-6
+_EDGE_S = 0.01
+_SPEECH_DBFS = -35.0
 
 
 def loudness(samples: Floats, rate: int) -> Floats:
@@ -79,6 +82,28 @@ def silence_after_s(
         if quiet == needed:
             return max(0.0, (index + 1 - needed) * _WINDOW_S - onset_s)
     return None
+
+
+def holes(samples: Floats, rate: int, *, shortest_s: float = 0.015) -> list[tuple[float, float]]:
+    """Digital silence in the midst of sound: begin and length of each.
+
+    Speech grows quiet before its pauses, and even these have noise; audio that did not come in
+    time breaks off while it is loud.
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.abs(samples) < _ZERO, [False]])))
+    edge = round(_EDGE_S * rate)
+    found = []
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        if end - begin < shortest_s * rate:
+            continue
+        if _is_loud(samples[max(0, begin - edge) : begin]) and _is_loud(samples[end : end + edge]):
+            found.append((float(begin / rate), float((end - begin) / rate)))
+    return found
+
+
+def _is_loud(samples: Floats) -> bool:
+    power = float(np.mean(np.square(samples))) if len(samples) else 0.0
+    return bool(10 * np.log10(max(power, _FULL_SCALE_FLOOR)) > _SPEECH_DBFS)
 
 
 def tone_level(samples: Floats, rate: int, hertz: float) -> float:

@@ -99,12 +99,12 @@ async def ask(
         CallFailed: not answered, or hung up before the end.
     """
     async with dial(server, number) as call:
-        await _hear_out(call, 0.0, patience_s)
+        await hear_out(call, 0.0, patience_s)
         ends = []
         for turn in turns:
-            begin_s = await _say(call, turn)
+            begin_s = await say(call, turn)
             ends.append(begin_s + turn.end_s)
-            await _hear_out(call, ends[-1], patience_s)
+            await hear_out(call, ends[-1], patience_s)
     recorder = call.recorder
     if recording is not None:
         await asyncio.to_thread(recorder.write, recording)
@@ -137,12 +137,12 @@ async def interrupt(
     async with dial(server, number) as call:
         since_s = 0.0
         if question is not None:
-            await _hear_out(call, 0.0, patience_s)
-            since_s = await _say(call, question) + question.end_s
-        if await _heard(call, since_s, patience_s) is None:
+            await hear_out(call, 0.0, patience_s)
+            since_s = await say(call, question) + question.end_s
+        if await heard(call, since_s, patience_s) is None:
             raise CallFailed("the agent does not speak")
         await asyncio.sleep(after_s)
-        onset_s = await _say(call, interruption) + interruption.begin_s
+        onset_s = await say(call, interruption) + interruption.begin_s
         await asyncio.sleep(1.0)
     if recording is not None:
         await asyncio.to_thread(call.recorder.write, recording)
@@ -154,7 +154,7 @@ async def interrupt(
     )
 
 
-async def _say(call: PhoneCall, speech: Speech) -> float:
+async def say(call: PhoneCall, speech: Speech) -> float:
     """Say it; where in the recording it begins."""
     begin_s = call.next_frame_s
     call.play(speech.ulaw)
@@ -162,29 +162,35 @@ async def _say(call: PhoneCall, speech: Speech) -> float:
     return begin_s
 
 
-async def _hear_out(call: PhoneCall, since_s: float, patience_s: float) -> float | None:
+async def hear_out(call: PhoneCall, since_s: float, patience_s: float) -> float | None:
     """Until the agent has spoken and is silent; when it began, None if it did not speak."""
-    begin_s = await _heard(call, since_s, patience_s)
+    begin_s = await heard(call, since_s, patience_s)
     deadline = call.now_s() + patience_s
     while begin_s is not None and call.now_s() < deadline:
         _check(call)
-        spans = sound_spans(call.recorder.agent, RATE)
-        if call.now_s() - _LATE_S - spans[-1][1] > _QUIET_S:
+        latest_s = call.now_s() - _LATE_S
+        if not sound_spans(_since(call, latest_s - _QUIET_S), RATE):
             break
         await asyncio.sleep(_POLL_S)
     return begin_s
 
 
-async def _heard(call: PhoneCall, since_s: float, patience_s: float) -> float | None:
+async def heard(call: PhoneCall, since_s: float, patience_s: float) -> float | None:
     """When the agent begins to speak."""
+    from_s = max(0.0, since_s - _QUIET_S)
     deadline = max(call.now_s(), since_s) + patience_s
     while call.now_s() < deadline:
         _check(call)
-        begin_s = answer_s(call.recorder.agent, RATE, since_s)
+        begin_s = answer_s(_since(call, from_s), RATE, since_s - from_s)
         if begin_s is not None:
             return since_s + begin_s
         await asyncio.sleep(_POLL_S)
     return None
+
+
+def _since(call: PhoneCall, from_s: float) -> Floats:
+    """Whole recordings, searched so often for so many callers, would disturb what is measured."""
+    return call.recorder.agent[max(0, round(from_s * RATE)) :]
 
 
 def _check(call: PhoneCall) -> None:

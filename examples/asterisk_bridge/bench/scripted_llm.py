@@ -45,7 +45,7 @@ class Script:
     lines: Sequence[Line] = ()
     otherwise: str = "I see. What else can I do for you today?"
     answers: Sequence[str] = ()
-    """Instead of `otherwise`: one for each turn of the caller, over and over."""
+    """Instead of `otherwise`: in turn, over and over. `{n}` stands for the request's number."""
     first_token_s: float = 0.05
     token_s: float = 0.02
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -57,8 +57,8 @@ class Script:
             if re.search(line.pattern, heard, re.IGNORECASE):
                 return line
         if self.answers:
-            turns = sum(message["role"] == "user" for message in messages)
-            return Line("", self.answers[(turns - 1) % len(self.answers)])
+            number = len(self.requests)
+            return Line("", self.answers[number % len(self.answers)].replace("{n}", str(number)))
         return Line("", self.otherwise)
 
 

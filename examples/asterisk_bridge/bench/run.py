@@ -1,0 +1,253 @@
+"""A benchmark of calls from beginning to end: a level for each number of simultaneous calls."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from examples.asterisk_bridge.bench.journals import journal_of, open_journals
+from examples.asterisk_bridge.bench.processes import cpu_seconds, shares
+from examples.asterisk_bridge.bench.results import (
+    AnswerResult,
+    CallBench,
+    CallLevel,
+    CallResult,
+    Stages,
+    StageSpreads,
+)
+from examples.asterisk_bridge.bench.scenario import Speech, speech_of
+from examples.asterisk_bridge.bench.stack import Stack, StackPlan, running_stack
+from examples.asterisk_bridge.bench.stages import (
+    CallJournal,
+    answers_of,
+    decode_ms,
+    interruption_ms,
+    ran_dry,
+    was_interrupted,
+)
+from examples.asterisk_bridge.bench.talk import CallHeard, Script, talk
+from examples.voice_agent.store.conversations import Conversations
+from services.bench.corpus import RATE, Recording, load_corpus
+from services.bench.machine import describe_machine
+from services.bench.results import Spread
+
+QUESTIONS = (
+    "vm-helpexit",
+    "confbridge-only-one",
+    "pls-hold-while-try",
+    "vm-passchanged",
+    "enter-num-blacklist",
+    "demo-nomatch",
+    "vm-invalidpassword",
+)
+"""Of the bundled recordings those that are whole sentences, short enough for a caller."""
+_LONGEST_S = 6.0
+_APART_S = 0.4
+"""Between the beginnings of simultaneous calls; nobody's calls begin in the same millisecond."""
+_SETTLE_S = 1.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """What to measure."""
+
+    corpus: Path
+    levels: tuple[int, ...]
+    calls: int
+    """Of a level, at least."""
+    turns: int
+    seed: int
+    interrupt: bool
+    record: bool
+    """Keep the recordings."""
+    stack: StackPlan
+    there: Stack | None = None
+    """A bridge that runs already."""
+
+
+async def run_call_benchmark(plan: CallPlan, log: Path, say: Say) -> CallBench:
+    """Carry out the plan. Logs and recordings go into a folder named like `log`.
+
+    Raises:
+        CorpusError, ServiceFailed: with a sentence.
+    """
+    machine = describe_machine()
+    speeches = await asyncio.to_thread(load_speeches, plan.corpus)
+    folder = log.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    levels: list[CallLevel] = []
+    async with standing(plan, folder, say) as stack:
+        say("a call to warm up")
+        await _level(plan, stack, speeches, 1, 1, folder, "warm")
+        for concurrency in plan.levels:
+            calls = max(plan.calls, concurrency)
+            say(f"{concurrency} at once: {calls} calls of {plan.turns} questions")
+            levels.append(
+                await _level(plan, stack, speeches, concurrency, calls, folder, str(concurrency))
+            )
+            await asyncio.sleep(_SETTLE_S)
+    return CallBench(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine,
+        setup=setup_of(plan),
+        levels=tuple(levels),
+    )
+
+
+def setup_of(plan: CallPlan) -> dict[str, object]:
+    stack = {name: str(value) for name, value in asdict(plan.stack).items() if value is not None}
+    return {
+        "corpus": plan.corpus.name,
+        "calls": plan.calls,
+        "turns": plan.turns,
+        "seed": plan.seed,
+        "interrupt": plan.interrupt,
+        **(stack if plan.there is None else {"sip": ":".join(map(str, plan.there.sip))}),
+    }
+
+
+@asynccontextmanager
+async def standing(plan: CallPlan, folder: Path, say: Say) -> AsyncIterator[Stack]:
+    """What is called."""
+    if plan.there is not None:
+        yield plan.there
+        return
+    most = max(plan.levels, default=1)
+    say(f"starting Asterisk, ASR, TTS, {plan.stack.llm} and the bridge; logs in {folder}")
+    async with running_stack(replace(plan.stack, calls=most), folder) as stack:
+        yield stack
+
+
+def load_speeches(corpus: Path) -> list[Speech]:
+    """What callers say: whole short sentences with a known end.
+
+    Raises:
+        CorpusError: there are none.
+    """
+    recordings = load_corpus(corpus)
+    chosen = [each for each in recordings if each.name in QUESTIONS]
+    return [_speech(each) for each in chosen or recordings if each.seconds <= _LONGEST_S]
+
+
+def _speech(recording: Recording) -> Speech:
+    """Cut to the speech: the line is silent before and after it."""
+    begin, end = round(recording.speech_start_s * RATE), round(recording.speech_end_s * RATE)
+    return speech_of(recording.samples[begin:end], RATE)
+
+
+async def _level(
+    plan: CallPlan,
+    stack: Stack,
+    speeches: Sequence[Speech],
+    concurrency: int,
+    calls: int,
+    folder: Path,
+    name: str,
+) -> CallLevel:
+    before, began = cpu_seconds(stack.pids), time.monotonic()
+    scripts = _scripts(plan, speeches, f"{plan.seed}/{name}")
+    numbers = iter(range(calls))
+
+    async def line(place: int) -> list[CallHeard]:
+        await asyncio.sleep(place * _APART_S)
+        heard = []
+        for number in numbers:
+            caller = f"bench-{name}-{number}"
+            path = folder / f"{caller}.wav" if plan.record else None
+            script = next(scripts)
+            heard.append(await talk(stack.sip, stack.number, script, caller=caller, recording=path))
+        return heard
+
+    lines = await asyncio.gather(*(line(place) for place in range(concurrency)))
+    seconds = time.monotonic() - began
+    cpu = shares(before, cpu_seconds(stack.pids), seconds)
+    heard = list(itertools.chain.from_iterable(lines))
+    journals = await _journals(stack, heard)
+    return _measured(concurrency, seconds, cpu, heard, journals)
+
+
+def _scripts(plan: CallPlan, speeches: Sequence[Speech], seed: str) -> Iterator[Script]:
+    """A caller asks `turns` questions and interrupts the last answer with another."""
+    chance = random.Random(seed)
+    while True:
+        chosen = chance.choices(speeches, k=plan.turns + 1)
+        yield Script(tuple(chosen[:-1]), chosen[-1] if plan.interrupt else None)
+
+
+async def _journals(stack: Stack, heard: Iterable[CallHeard]) -> list[CallJournal | None]:
+    opened = open_journals(stack.settings) if stack.settings is not None else nullcontext(None)
+    async with opened as conversations:
+        return [await _journal(conversations, each) for each in heard]
+
+
+async def _journal(conversations: Conversations | None, heard: CallHeard) -> CallJournal | None:
+    if conversations is None or heard.failure is not None:
+        return None
+    return await journal_of(conversations, heard.caller)
+
+
+def _measured(
+    concurrency: int,
+    seconds: float,
+    cpu: dict[str, float],
+    heard: Sequence[CallHeard],
+    journals: Sequence[CallJournal | None],
+) -> CallLevel:
+    calls = tuple(_call(each, told) for each, told in zip(heard, journals, strict=True))
+    answers = [answer for call in calls for answer in call.answers]
+    known = [journal for journal in journals if journal is not None]
+    interrupted = [call for call, told in zip(calls, heard, strict=True) if told.onset_unix_s]
+    return CallLevel(
+        concurrency=concurrency,
+        seconds=round(seconds, 1),
+        answer_ms=_spread(answer.answer_ms for answer in answers),
+        log_answer_ms=_spread(answer.log_ms for answer in answers),
+        greeting_ms=_spread(call.greeting_ms for call in calls),
+        silence_ms=_spread(call.silence_ms for call in calls),
+        log_pause_ms=_spread(call.pause_log_ms for call in calls),
+        speculation=dict(Counter(answer.speculation or "unknown" for answer in answers)),
+        stages=_stage_spreads(answers, calls),
+        holes=sum(call.holes for call in calls),
+        slips=sum(call.slips for call in calls),
+        ran_dry=ran_dry(known) if known else None,
+        unanswered=sum(answer.answer_ms is None for answer in answers),
+        unheard=sum(call.silence_ms is None for call in interrupted),
+        cpu_percent=cpu,
+        calls=calls,
+    )
+
+
+def _call(heard: CallHeard, journal: CallJournal | None) -> CallResult:
+    return CallResult(
+        caller=heard.caller,
+        failure=heard.failure,
+        greeting_ms=None if heard.greeting_s is None else round(heard.greeting_s * 1000, 1),
+        answers=answers_of(heard, journal),
+        silence_ms=None if heard.silence_s is None else round(heard.silence_s * 1000, 1),
+        pause_log_ms=interruption_ms(heard, journal),
+        interrupted=None if journal is None else was_interrupted(journal),
+        holes=heard.holes,
+        slips=heard.slips,
+        ran_dry=None if journal is None else ran_dry([journal]),
+        decode_ms=() if journal is None else tuple(decode_ms(journal)),
+    )
+
+
+def _stage_spreads(answers: Sequence[AnswerResult], calls: Sequence[CallResult]) -> StageSpreads:
+    stages = [answer.stages for answer in answers if answer.stages is not None]
+    spreads = {
+        name: _spread(getattr(each, name) for each in stages) for name in Stages.model_fields
+    }
+    return StageSpreads(**spreads, decode_ms=_spread(ms for call in calls for ms in call.decode_ms))
+
+
+def _spread(ms: Iterable[float | None]) -> Spread:
+    return Spread.of_seconds(None if each is None else each / 1000 for each in ms)

@@ -1,0 +1,131 @@
+"""A whole call as a caller lives it: greeting, questions and answers, one interruption."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.asterisk_bridge.bench.caller import CallFailed, PhoneCall, dial
+from examples.asterisk_bridge.bench.measure import (
+    answer_s,
+    greeting_s,
+    holes,
+    silence_after_s,
+)
+from examples.asterisk_bridge.bench.recording import RATE
+from examples.asterisk_bridge.bench.scenario import Speech, hear_out, heard, say
+
+_INTERRUPT_AFTER_S = 1.0
+_AFTERWARDS_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One question and what came of it. Moments are `time.time()`."""
+
+    asked_unix_s: float
+    """When the caller began to say it."""
+    speech_end_unix_s: float
+    """The end of the caller's sound."""
+    answer_s: float | None
+    """From there to the first sound of the answer; None: there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallHeard:
+    """What the recording of one call tells."""
+
+    caller: str
+    failure: str | None
+    """Why it was no call."""
+    greeting_s: float | None = None
+    """From the answered call to the first sound."""
+    answers: tuple[Answered, ...] = ()
+    onset_unix_s: float | None = None
+    """Of the interruption; None: there was none."""
+    silence_s: float | None = None
+    """From the onset to silence."""
+    holes: int = 0
+    """Places where the agent's speech breaks off."""
+    slips: int = 0
+    """How often its packets came late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a caller says."""
+
+    questions: tuple[Speech, ...]
+    interruption: Speech | None
+    """Said into the last answer."""
+
+
+async def talk(
+    server: tuple[str, int],
+    number: str,
+    script: Script,
+    *,
+    caller: str,
+    patience_s: float = 10.0,
+    recording: Path | None = None,
+) -> CallHeard:
+    """Place the call, and hang up at the end. What fails is in the result."""
+    asked: list[tuple[float, float]] = []
+    onset_s: float | None = None
+    try:
+        async with dial(server, number, caller=caller) as call:
+            await hear_out(call, 0.0, patience_s)
+            for question in script.questions[:-1]:
+                asked.append(await _ask(call, question))
+                await hear_out(call, asked[-1][1], patience_s)
+            asked.append(await _ask(call, script.questions[-1]))
+            onset_s = await _end(call, asked[-1][1], script.interruption, patience_s)
+    except CallFailed as error:
+        return CallHeard(caller, str(error))
+    if recording is not None:
+        await asyncio.to_thread(call.recorder.write, recording)
+    return _measured(call, caller, asked, onset_s)
+
+
+async def _ask(call: PhoneCall, question: Speech) -> tuple[float, float]:
+    """Beginning and end of its sound."""
+    begin_s = await say(call, question)
+    return begin_s + question.begin_s, begin_s + question.end_s
+
+
+async def _end(
+    call: PhoneCall, since_s: float, interruption: Speech | None, patience_s: float
+) -> float | None:
+    """Hear the last answer out, or interrupt it; then the onset of that."""
+    if interruption is None:
+        await hear_out(call, since_s, patience_s)
+        return None
+    if await heard(call, since_s, patience_s) is None:
+        return None
+    await asyncio.sleep(_INTERRUPT_AFTER_S)
+    onset_s = await say(call, interruption) + interruption.begin_s
+    await asyncio.sleep(_AFTERWARDS_S)
+    return onset_s
+
+
+def _measured(
+    call: PhoneCall, caller: str, asked: Sequence[tuple[float, float]], onset_s: float | None
+) -> CallHeard:
+    recorder = call.recorder
+    began_unix_s = time.time() - time.monotonic() + call.began_s
+    assert call.answered_s is not None
+    answers = tuple(
+        Answered(began_unix_s + begin, began_unix_s + end, answer_s(recorder.agent, RATE, end))
+        for begin, end in asked
+    )
+    return CallHeard(
+        caller=caller,
+        failure=None,
+        greeting_s=greeting_s(recorder.agent, RATE, call.answered_s),
+        answers=answers,
+        onset_unix_s=None if onset_s is None else began_unix_s + onset_s,
+        silence_s=None if onset_s is None else silence_after_s(recorder.agent, RATE, onset_s),
+        holes=len(holes(recorder.agent, RATE)),
+        slips=recorder.slips,
+    )
