@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from services.balancer.process import BalancerFailed
 from services.cli.models import tell_error
 from services.cli.processes import ServiceFailed
 from services.client.connection import ServiceError
@@ -24,7 +25,8 @@ class CommandFailed(Exception):
 def told() -> Iterator[None]:
     """Turn the failures that users can do something about into one sentence and exit code 1."""
     known = (
-        CommandFailed, ServiceFailed, ServiceError, ModelError, ConfigError, ProtocolError, OSError
+        CommandFailed, ServiceFailed, BalancerFailed, ServiceError, ModelError, ConfigError,
+        ProtocolError, OSError,
     )  # fmt: skip
     try:
         yield
