@@ -12,8 +12,8 @@ from services.asr.http_api import transcribe_routes
 from services.asr.service import AsrService
 from services.asr.ws_api import stream_routes
 from services.shared.models.store import ModelStore
-from services.shared.runtime.auth import load_keys
 from services.shared.runtime.edge import build_app
+from services.shared.runtime.key_files import load_keys
 from services.shared.runtime.lifecycle import Lifecycle, running
 from services.shared.runtime.tracing import create_tracer
 
@@ -37,6 +37,7 @@ def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:
         title="ASR",
         description="Streaming speech recognition with semantic turn detection.",
         max_body=config.upload.max_bytes + _MULTIPART_OVERHEAD,
+        server=config.server,
     )
 
     @asynccontextmanager

@@ -27,6 +27,7 @@ from services.shared.protocol.base import PROTOCOL_VERSION, ErrorCode, Message, 
 from services.shared.runtime.connection import SessionEnded
 from services.shared.runtime.inbox import Inbox
 from services.shared.runtime.metrics import ServiceMetrics
+from services.shared.runtime.quotas import Use
 from services.shared.runtime.scheduler import Completed, Priority, QueueFull, SchedulerClosed
 
 log = structlog.get_logger(__name__)
@@ -141,6 +142,7 @@ class Conversation:
             self._ear = self._service.listener.new_ear(self._session.start)
         heard = await self._heard(Hearing(self._ear, chunks, flush))
         self._service.metrics.audio_s.inc(heard.received_s)
+        self._link.grant.spend(Use.AUDIO_S, heard.received_s)
         now = time.monotonic()
         self._recognition.hear(heard.samples)
         self._carry_out(

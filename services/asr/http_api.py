@@ -13,11 +13,14 @@ from services.asr.languages import known_language
 from services.asr.service import AsrService
 from services.asr.transcript import Transcript
 from services.asr.transcription import Wishes, transcribe
+from services.asr.vad.base import SAMPLE_RATE
 from services.shared.media.decode import AudioTooLong, UnreadableAudio, decode_audio
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 from services.shared.protocol.codec import describe, encode
-from services.shared.runtime.edge import require_key
-from services.shared.runtime.lifecycle import lifecycle_of
+from services.shared.runtime.auth import Grant
+from services.shared.runtime.grants import admitted_request, requires
+from services.shared.runtime.keys import Scope
+from services.shared.runtime.quotas import Use
 from services.shared.runtime.scheduler import QueueFull, SchedulerClosed
 from services.shared.runtime.uploads import client_gone, received_form
 
@@ -43,7 +46,7 @@ class TranscribeForm(Message):
 
 
 def transcribe_routes(service: AsrService) -> APIRouter:
-    router = APIRouter(dependencies=[Depends(require_key)])
+    router = APIRouter(dependencies=[Depends(requires(Scope.ASR))])
     upload = service.config.upload
     places = asyncio.Semaphore(upload.max_concurrent)
     fields = len(TranscribeForm.model_fields)
@@ -57,7 +60,7 @@ def transcribe_routes(service: AsrService) -> APIRouter:
         openapi_extra={"requestBody": _request_body()},
     )
     async def transcribe_file(request: Request) -> Response:
-        with lifecycle_of(request.app).admit():
+        with admitted_request(request) as grant:
             if places.locked():
                 raise ProtocolError(
                     ErrorCode.OVERLOADED,
@@ -65,7 +68,7 @@ def transcribe_routes(service: AsrService) -> APIRouter:
                 )
             async with places, received_form(request, fields, upload.receive_s) as form:
                 file, wishes = _read_form(form, service.engine_languages())
-                work = asyncio.ensure_future(_transcribe_upload(service, file, wishes))
+                work = asyncio.ensure_future(_transcribe_upload(service, grant, file, wishes))
                 transcript = await _unless_gone(request, work)
         return Response(encode(transcript), media_type="application/json")
 
@@ -92,13 +95,16 @@ def _read_form(form: FormData, languages: tuple[str, ...]) -> tuple[UploadFile, 
         raise ProtocolError(ErrorCode.INVALID_MESSAGE, sentence) from None
 
 
-async def _transcribe_upload(service: AsrService, file: UploadFile, wishes: Wishes) -> Transcript:
+async def _transcribe_upload(
+    service: AsrService, grant: Grant, file: UploadFile, wishes: Wishes
+) -> Transcript:
     upload = service.config.upload
     try:
         async with asyncio.timeout(upload.transcribe_s):
             samples = await asyncio.to_thread(
                 decode_audio, file.file, max_duration_s=upload.max_duration_s
             )
+            grant.spend(Use.AUDIO_S, len(samples) / SAMPLE_RATE)
             return await transcribe(service, samples, wishes)
     except UnreadableAudio as error:
         raise ProtocolError(ErrorCode.UNREADABLE_AUDIO, f'field "file": {error}') from None

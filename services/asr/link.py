@@ -31,9 +31,10 @@ _LEFT = (CloseCode.NORMAL, 1005)
 class Link:
     """Stands between one conversation and the connections that carry it, one at a time."""
 
-    def __init__(self, connection: Connection, links: Links, holder: bytes | None) -> None:
+    def __init__(self, connection: Connection, links: Links) -> None:
         self.session_id = connection.session_id
-        self.holder = holder
+        self.grant = connection.grant
+        """Of the connection that opened the session; later ones are charged to the same."""
         self.arrivals = 0
         """How often the client has come back."""
         self._links = links
@@ -47,6 +48,10 @@ class Link:
         self._told = 0
         self._told_at = 0.0
         self._ending: tuple[CloseCode, str] | None = None
+
+    @property
+    def holder(self) -> bytes | None:
+        return self.grant.holder
 
     @property
     def attached(self) -> bool:

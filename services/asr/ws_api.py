@@ -11,9 +11,9 @@ from services.asr.messages import Resume
 from services.asr.service import AsrService
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.protocol.codec import describe
-from services.shared.runtime.auth import holder_of
 from services.shared.runtime.connection import admitted, converse, readmitted
 from services.shared.runtime.edge import error_response
+from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
 
 PROBE = "x-voice-probe"
@@ -39,10 +39,10 @@ def stream_routes(service: AsrService, lifecycle: Lifecycle) -> APIRouter:
 async def _begin(websocket: WebSocket, service: AsrService, links: Links) -> None:
     """Run a new session to its end, also when other connections carry it by then."""
     lifecycle = lifecycle_of(websocket.app)
-    async with admitted(websocket, lifecycle) as connection:
+    async with admitted(websocket, lifecycle, Scope.ASR) as connection:
         if connection is None:
             return
-        link = Link(connection, links, holder_of(websocket))
+        link = Link(connection, links)
         conversation = Conversation(link, service, lifecycle.metrics)
         try:
             await converse(link, lifecycle, conversation.run)
@@ -53,12 +53,12 @@ async def _begin(websocket: WebSocket, service: AsrService, links: Links) -> Non
 
 async def _carry_on(websocket: WebSocket, links: Links) -> None:
     """Let a session go on over this connection. It has its place already, so none is counted."""
-    connection = await readmitted(websocket, lifecycle_of(websocket.app))
+    connection = await readmitted(websocket, lifecycle_of(websocket.app), Scope.ASR)
     if connection is None:
         return
     try:
         wanted = _resume(websocket)
-        link = links.find(wanted.session_id, holder_of(websocket))
+        link = links.find(wanted.session_id, connection.grant.holder)
         structlog.contextvars.bind_contextvars(session_id=link.session_id)
         await link.carry_on(connection, wanted.last_event)
     except ProtocolError as refusal:
@@ -72,7 +72,8 @@ def _unknown(websocket: WebSocket, links: Links) -> ProtocolError | None:
     Only a balancer is told so before the upgrade: browsers cannot read the answer there.
     """
     try:
-        links.find(_resume(websocket).session_id, holder_of(websocket))
+        grant = lifecycle_of(websocket.app).keys.check(websocket, Scope.ASR)
+        links.find(_resume(websocket).session_id, grant.holder)
     except ProtocolError as refusal:
         return refusal if refusal.code is ErrorCode.SESSION_NOT_FOUND else None
     return None

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from services.shared.models.store import ModelStore
-from services.shared.runtime.auth import load_keys
 from services.shared.runtime.edge import build_app
+from services.shared.runtime.key_files import load_keys
 from services.shared.runtime.lifecycle import Lifecycle, running
 from services.shared.runtime.tracing import create_tracer
 from services.tts.config import TtsConfig
@@ -44,6 +44,7 @@ def create_app(config: TtsConfig, store: ModelStore | None = None) -> FastAPI:
         description="Streaming speech synthesis: speaks while the text still arrives.",
         larger_bodies={"/v1/voices": _upload_bytes(config)},
         max_body=config.text.max_request_characters * _BYTES_PER_CHARACTER + _JSON_OVERHEAD,
+        server=config.server,
     )
 
     @asynccontextmanager

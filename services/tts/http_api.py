@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from services.shared.media.encode import FileFormat, StreamEncoder
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
-from services.shared.runtime.edge import require_key
-from services.shared.runtime.lifecycle import lifecycle_of
+from services.shared.runtime.grants import admitted_request, grant_of, requires
+from services.shared.runtime.keys import Scope as KeyScope
+from services.shared.runtime.quotas import Use
 from services.tts.engines.base import (
     AudioPiece,
     EngineError,
@@ -27,7 +28,6 @@ from services.tts.messages import CacheUse, LexiconEntries
 from services.tts.service import TtsService
 from services.tts.speech import Speech
 from services.tts.voices import sample_text
-from services.tts.voices_api import owner_of
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class SynthesizeRequest(Message):
 
 
 def speech_routes(service: TtsService) -> APIRouter:
-    router = APIRouter(dependencies=[Depends(require_key)])
+    router = APIRouter(dependencies=[Depends(requires(KeyScope.TTS))])
 
     @router.get("/v1/voices/{voice}/sample", response_class=StreamingResponse)
     async def sample(voice: str, request: Request, format: FileFormat = FileFormat.WAV) -> Response:
@@ -66,16 +66,21 @@ def speech_routes(service: TtsService) -> APIRouter:
 
     async def speak(wanted: SynthesizeRequest, request: Request) -> Response:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(lifecycle_of(request.app).admit())
+            grant = stack.enter_context(admitted_request(request))
             voice = await choose(wanted.voice, wanted.language, request)
             # Cutting 20,000 characters into segments takes 40 ms.
             reading = await service.convert(Reading, service, wanted, voice)
             stack.callback(reading.close)
-            first = await reading.first_bytes()
+            grant.spend(Use.CHARACTERS, len(wanted.text))
+            try:
+                first = await reading.first_bytes()
+            except ProtocolError:
+                grant.spend(Use.CHARACTERS, -len(wanted.text))
+                raise
             return _ReadingResponse(reading, first, stack.pop_all())
 
     async def choose(voice: str | None, language: str | None, request: Request) -> Voice:
-        owner = owner_of(request)
+        owner = grant_of(request).owner
         try:
             await service.prepare(voice, owner)
         except EngineError as error:

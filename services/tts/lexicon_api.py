@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
-from services.shared.runtime.edge import require_key
+from services.shared.runtime.grants import requires
+from services.shared.runtime.keys import Scope
 from services.tts.engines.checks import same_language
 from services.tts.lexicon import MAX_SAY, MAX_WORD, Entry, Lexicon, LexiconError, checked_entry
 from services.tts.service import TtsService
@@ -32,18 +33,20 @@ class LexiconList(Message):
 
 
 def lexicon_routes(service: TtsService) -> APIRouter:
-    router = APIRouter(prefix="/v1/lexicon", dependencies=[Depends(require_key)])
+    router = APIRouter(prefix="/v1/lexicon")
+    reading = [Depends(requires(Scope.TTS, Scope.LEXICON))]
+    writing = [Depends(requires(Scope.LEXICON))]
     store = service.lexicon
 
-    @router.get("", response_model=LexiconList)
+    @router.get("", response_model=LexiconList, dependencies=reading)
     async def all_entries() -> LexiconList:
         return _listed(dict(store.lexicons))
 
-    @router.get("/{language}", response_model=LexiconList)
+    @router.get("/{language}", response_model=LexiconList, dependencies=reading)
     async def entries_of(language: Language) -> LexiconList:
         return _listed({language: store.lexicons.get(language, Lexicon({}))})
 
-    @router.put("/{language}/{word}", response_model=LexiconEntry)
+    @router.put("/{language}/{word}", response_model=LexiconEntry, dependencies=writing)
     async def put(language: Language, word: Word, wanted: LexiconEntry) -> LexiconEntry:
         try:
             _check_use(service, language, checked_entry(word, wanted.say))
@@ -52,7 +55,7 @@ def lexicon_routes(service: TtsService) -> APIRouter:
             raise ProtocolError(ErrorCode.INVALID_MESSAGE, str(error)) from None
         return LexiconEntry(say=entry.say)
 
-    @router.delete("/{language}/{word}", status_code=204)
+    @router.delete("/{language}/{word}", status_code=204, dependencies=writing)
     async def remove(language: Language, word: Word) -> Response:
         await store.remove(language, word)
         return Response(status_code=204)

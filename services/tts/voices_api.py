@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import HTTPConnection
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.protocol.codec import describe
-from services.shared.runtime.edge import require_key
-from services.shared.runtime.lifecycle import lifecycle_of
+from services.shared.runtime.auth import Grant
+from services.shared.runtime.grants import admitted_request, grant_of, requires
+from services.shared.runtime.keys import Scope
 from services.shared.runtime.uploads import received_form
 from services.tts.cloning.maker import Wish
 from services.tts.cloning.records import ClonedVoice
@@ -33,14 +33,18 @@ from services.tts.voice_messages import (
 
 
 def voice_routes(service: TtsService) -> APIRouter:
-    router = APIRouter(prefix="/v1/voices", dependencies=[Depends(require_key)])
+    router = APIRouter(prefix="/v1/voices")
+    reading = [Depends(requires(Scope.TTS, Scope.VOICES))]
+    writing = [Depends(requires(Scope.VOICES))]
     wanted = service.config.voices.reference
     places = asyncio.Semaphore(wanted.max_concurrent)
     fields = len(VoiceForm.model_fields)
 
-    @router.get("", response_model=VoiceList, response_model_exclude_none=True)
+    @router.get(
+        "", response_model=VoiceList, response_model_exclude_none=True, dependencies=reading
+    )
     async def all_voices(request: Request) -> VoiceList:
-        catalogue = service.voices_for(owner_of(request))
+        catalogue = service.voices_for(grant_of(request).owner)
         return VoiceList(
             voices=tuple(
                 VoiceInfo(**_fields(voice, catalogue.default)) for voice in catalogue.voices
@@ -54,49 +58,64 @@ def voice_routes(service: TtsService) -> APIRouter:
         response_model=VoiceDetail,
         response_model_exclude_none=True,
         status_code=201,
+        dependencies=writing,
         openapi_extra={"requestBody": _request_body()},
     )
     async def create(request: Request, response: Response) -> VoiceDetail:
-        with lifecycle_of(request.app).admit(), _told():
+        with admitted_request(request) as grant, _told():
             maker = service.cloning.maker
+            _check_room(service, grant)
             if places.locked():
                 sentence = f"{wanted.max_concurrent} voices are being made; try again shortly"
                 raise ProtocolError(ErrorCode.OVERLOADED, sentence)
             async with places, received_form(request, fields, wanted.receive_s) as form:
                 file, wish = _read_form(form)
-                record = await maker.make(file.file, wish, owner_of(request))
+                record = await maker.make(file.file, wish, grant.owner, key_id=grant.key_id)
         response.headers["Location"] = f"/v1/voices/{record.id}"
         return _detail(service, record.id, record)
 
-    @router.get("/{voice}", response_model=VoiceDetail, response_model_exclude_none=True)
+    @router.get(
+        "/{voice}",
+        response_model=VoiceDetail,
+        response_model_exclude_none=True,
+        dependencies=reading,
+    )
     async def one(voice: str, request: Request) -> VoiceDetail:
         if voice in service.voices.ids:
             return _detail(service, voice, None)
         with _told():
-            record = await service.cloning.shelf.find(voice, owner_of(request))
+            record = await service.cloning.shelf.find(voice, grant_of(request).owner)
         return _detail(service, voice, record)
 
-    @router.patch("/{voice}", response_model=VoiceDetail, response_model_exclude_none=True)
+    @router.patch(
+        "/{voice}",
+        response_model=VoiceDetail,
+        response_model_exclude_none=True,
+        dependencies=writing,
+    )
     async def rename(voice: str, change: VoiceChange, request: Request) -> VoiceDetail:
         _check_cloned(service, voice)
         with _told():
             shelf = service.cloning.shelf
-            record = await shelf.rename(voice, owner_of(request), change.name.strip())
+            record = await shelf.rename(voice, grant_of(request).owner, change.name.strip())
         return _detail(service, voice, record)
 
-    @router.delete("/{voice}", status_code=204)
+    @router.delete("/{voice}", status_code=204, dependencies=writing)
     async def delete(voice: str, request: Request) -> Response:
         _check_cloned(service, voice)
         with _told():
-            await service.cloning.shelf.delete(voice, owner_of(request))
+            await service.cloning.shelf.delete(voice, grant_of(request).owner)
         return Response(status_code=204)
 
     return router
 
 
-def owner_of(connection: HTTPConnection) -> str:
-    """Whose voices a client sees."""
-    return lifecycle_of(connection.scope["app"]).keys.owner(connection)
+def _check_room(service: TtsService, grant: Grant) -> None:
+    """Raises ProtocolError `too_many_voices`: the key's owner has as many as the key permits."""
+    limit = grant.limits().voices
+    if limit is not None and len(service.cloning.shelf.of_owner(grant.owner)) >= limit:
+        sentence = f"this key may have {limit} cloned voices; delete one first"
+        raise ProtocolError(ErrorCode.TOO_MANY_VOICES, sentence)
 
 
 @contextlib.contextmanager

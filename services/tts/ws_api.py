@@ -10,7 +10,9 @@ from fastapi import APIRouter, WebSocket
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.runtime.connection import Connection, SessionEnded, admitted, converse
 from services.shared.runtime.edge import error_response
+from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
+from services.shared.runtime.quotas import Use
 from services.tts.commands import (
     CancelJob,
     Close,
@@ -24,7 +26,7 @@ from services.tts.commands import (
 )
 from services.tts.engines.base import EngineError
 from services.tts.listener import Listener
-from services.tts.messages import AudioFinished, Cancelled, Start, client_codec
+from services.tts.messages import AudioFinished, Cancelled, Start, Text, client_codec
 from services.tts.output import AudioOutput
 from services.tts.service import TtsService
 from services.tts.session import Session
@@ -45,10 +47,9 @@ def stream_routes(service: TtsService) -> APIRouter:
         lifecycle = lifecycle_of(websocket.app)
         if not await _has_room(websocket, lifecycle, service):
             return
-        async with admitted(websocket, lifecycle) as connection:
+        async with admitted(websocket, lifecycle, Scope.TTS) as connection:
             if connection is not None:
-                owner = lifecycle.keys.owner(websocket)
-                conversation = Conversation(connection, service, lifecycle, owner)
+                conversation = Conversation(connection, service, lifecycle)
                 await converse(connection, lifecycle, conversation.run)
 
     return router
@@ -57,7 +58,7 @@ def stream_routes(service: TtsService) -> APIRouter:
 async def _has_room(websocket: WebSocket, lifecycle: Lifecycle, service: TtsService) -> bool:
     """Refuse before the upgrade when the engines could not keep up with one more."""
     try:
-        lifecycle.keys.check(websocket)
+        lifecycle.keys.check(websocket, Scope.TTS)
         service.check_session()
     except ProtocolError as refusal:
         lifecycle.metrics.errors.labels(refusal.code.value).inc()
@@ -76,13 +77,13 @@ class Conversation:
     """
 
     def __init__(
-        self, connection: Connection, service: TtsService, lifecycle: Lifecycle, owner: str
+        self, connection: Connection, service: TtsService, lifecycle: Lifecycle
     ) -> None:
         self._connection = connection
         self._service = service
         self._lifecycle = lifecycle
-        self._owner = owner
-        self._voices = service.voices_for(owner)
+        self._owner = connection.grant.owner
+        self._voices = service.voices_for(self._owner)
         self._session = Session(
             connection.session_id, self._voices, service.session_options(), service.reader_of
         )
@@ -135,6 +136,8 @@ class Conversation:
             self._follow(self._session.refuse(message, refusal))
         else:
             self._follow(self._session.receive(message, time.monotonic()))
+            if isinstance(message, Text):
+                self._connection.grant.spend(Use.CHARACTERS, len(message.text))
 
     async def _refusal(self, start: Start) -> ProtocolError | None:
         """Why a context cannot be spoken now; one that is heard already goes on."""

@@ -52,6 +52,8 @@ class ErrorCode(StrEnum):
     EVENTS_LOST = "events_lost"
     TAKEN_OVER = "taken_over"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    QUOTA_EXCEEDED = "quota_exceeded"
     OVERLOADED = "overloaded"
     SHUTTING_DOWN = "shutting_down"
     ENGINE_FAILED = "engine_failed"
@@ -114,6 +116,8 @@ ERRORS: Mapping[ErrorCode, ErrorTraits] = MappingProxyType(
         ErrorCode.EVENTS_LOST: ErrorTraits(410, CloseCode.POLICY_VIOLATION),
         ErrorCode.TAKEN_OVER: ErrorTraits(409, CloseCode.POLICY_VIOLATION),
         ErrorCode.UNAUTHORIZED: ErrorTraits(401, CloseCode.POLICY_VIOLATION),
+        ErrorCode.FORBIDDEN: ErrorTraits(403, CloseCode.POLICY_VIOLATION),
+        ErrorCode.QUOTA_EXCEEDED: ErrorTraits(429, CloseCode.POLICY_VIOLATION, retryable=True),
         ErrorCode.OVERLOADED: ErrorTraits(503, CloseCode.TRY_AGAIN_LATER, retryable=True),
         ErrorCode.SHUTTING_DOWN: ErrorTraits(503, CloseCode.SERVICE_RESTART, retryable=True),
         ErrorCode.ENGINE_FAILED: ErrorTraits(502, retryable=True),

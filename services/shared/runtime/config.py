@@ -1,14 +1,22 @@
 """Configuration: one YAML file a service, overridden by environment variables, frozen and strict.
 
 `ASR__SERVER__PORT=9001` overrides `server.port` of the ASR service. Secrets never stand in the
-YAML: `server.api_keys_file` names a file, or `ASR__SERVER__API_KEYS` holds a JSON list.
+YAML: `server.keys_file` names a file, or `ASR__SERVER__API_KEYS` holds a JSON list.
 """
 
 import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +27,7 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from services.shared.protocol.codec import describe
+from services.shared.runtime.origins import checked_origin
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveMs = Annotated[int, Field(gt=0, le=3_600_000)]
@@ -39,14 +48,31 @@ class ServerConfig(StrictConfig):
 
     host: str = "127.0.0.1"
     port: Port = 0
+    keys_file: Path | None = None
+    """A file made by `voice keys`: keys with scopes, limits and owners, without their secrets."""
+    token_secret_file: Path | None = None
+    """A secret of `voice keys secret`, the same on all instances: tokens are signed with it."""
     api_keys: tuple[SecretStr, ...] = ()
-    """Accepted keys; by environment only. Empty: no key is asked for."""
+    """Keys that may do everything; by environment only. No keys at all: none is asked for."""
     api_keys_file: Path | None = None
-    """A file with one key a line (`#` starts a comment)."""
+    """A file with one such key a line (`#` starts a comment)."""
     allow_unauthenticated: bool = False
     """Permit a non-loopback bind without keys (behind a firewall or a proxy that checks them)."""
+    open_metrics: bool | None = None
+    """Whether `/metrics` needs no key. None: only where nobody but this machine can connect."""
+    allowed_origins: tuple[Annotated[str, AfterValidator(checked_origin)], ...] = ()
+    """Whose web pages may use the service beside its own: `https://app.example`, or `*`."""
+    tls_cert: Path | None = None
+    """Certificate chain, PEM; with it the service speaks https and wss itself."""
+    tls_key: Path | None = None
     drain_s: float = Field(default=30.0, ge=0, le=3600)
     """After SIGTERM live sessions get this long to finish."""
+
+    @model_validator(mode="after")
+    def _whole_pair(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
 
 
 class LimitsConfig(StrictConfig):

@@ -15,9 +15,10 @@ from pydantic import BaseModel
 
 from services.shared.protocol.base import CloseCode, ErrorCode, ProtocolError
 from services.shared.protocol.codec import encode
-from services.shared.runtime.auth import SUBPROTOCOL
+from services.shared.runtime.auth import SUBPROTOCOL, Grant
 from services.shared.runtime.config import LimitsConfig
 from services.shared.runtime.edge import error_response, internal_error
+from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import Lifecycle
 
 log = structlog.get_logger(__name__)
@@ -67,8 +68,10 @@ class _TokenBucket:
 class Connection:
     """Reads are limited in rate and idle time, writes in number and time."""
 
-    def __init__(self, websocket: WebSocket, limits: LimitsConfig) -> None:
+    def __init__(self, websocket: WebSocket, limits: LimitsConfig, grant: Grant) -> None:
         self.session_id = uuid.uuid4().hex
+        self.grant = grant
+        """What the client may do, and who is charged for it."""
         self._websocket = websocket
         self._limits = limits
         self._bucket = _TokenBucket(limits.max_messages_per_s, limits.max_messages_per_s * BURST_S)
@@ -321,32 +324,37 @@ class Peer(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def admitted(websocket: WebSocket, lifecycle: Lifecycle) -> AsyncIterator[Connection | None]:
+async def admitted(
+    websocket: WebSocket, lifecycle: Lifecycle, scope: Scope
+) -> AsyncIterator[Connection | None]:
     """Check key and room before the upgrade; yields None when the client was refused over HTTP."""
     with contextlib.ExitStack() as stack:
         try:
-            lifecycle.keys.check(websocket)
+            grant = lifecycle.keys.check(websocket, scope)
+            stack.enter_context(grant.session())
             stack.enter_context(lifecycle.admit())
         except ProtocolError as refusal:
             await _refuse(websocket, lifecycle, refusal)
             yield None
             return
-        yield await _accept(websocket, lifecycle)
+        yield await _accept(websocket, lifecycle, grant)
 
 
-async def readmitted(websocket: WebSocket, lifecycle: Lifecycle) -> Connection | None:
+async def readmitted(
+    websocket: WebSocket, lifecycle: Lifecycle, scope: Scope
+) -> Connection | None:
     """Check the key before the upgrade, but not the room: the session has its place already.
 
     Returns:
         None when the client was refused over HTTP.
     """
     try:
-        lifecycle.keys.check(websocket)
+        grant = lifecycle.keys.check(websocket, scope)
         lifecycle.check_open()
     except ProtocolError as refusal:
         await _refuse(websocket, lifecycle, refusal)
         return None
-    return await _accept(websocket, lifecycle)
+    return await _accept(websocket, lifecycle, grant)
 
 
 async def _refuse(websocket: WebSocket, lifecycle: Lifecycle, refusal: ProtocolError) -> None:
@@ -354,10 +362,11 @@ async def _refuse(websocket: WebSocket, lifecycle: Lifecycle, refusal: ProtocolE
     await websocket.send_denial_response(error_response(refusal))
 
 
-async def _accept(websocket: WebSocket, lifecycle: Lifecycle) -> Connection:
+async def _accept(websocket: WebSocket, lifecycle: Lifecycle, grant: Grant) -> Connection:
     offered = websocket.scope.get("subprotocols") or []
     await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-    return Connection(websocket, lifecycle.limits)
+    structlog.contextvars.bind_contextvars(key=grant.key_id)
+    return Connection(websocket, lifecycle.limits, grant)
 
 
 async def converse(

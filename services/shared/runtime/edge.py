@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
@@ -10,11 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.protocol.codec import encode
+from services.shared.runtime.config import ServerConfig
+from services.shared.runtime.key_files import is_loopback
+from services.shared.runtime.keys import Scope as KeyScope
 from services.shared.runtime.lifecycle import Lifecycle, Phase, lifecycle_of
+from services.shared.runtime.origins import OriginCheck, Origins
+from services.shared.runtime.tokens_api import token_routes
 from services.shared.runtime.observing import REQUEST_ID, Observing
 from services.shared.runtime.tracing import NO_TRACER, Tracer
 
@@ -41,7 +47,7 @@ def error_response(error: ProtocolError, *, headers: dict[str, str] | None = Non
     )
 
 
-def health_routes() -> APIRouter:
+def health_routes(*, open_metrics: bool) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/health/live", summary="Is the process worth keeping?")
@@ -65,17 +71,14 @@ def health_routes() -> APIRouter:
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     async def metrics(request: Request) -> Response:
+        if not open_metrics:
+            lifecycle_of(request.app).keys.check(request, KeyScope.METRICS)
         registry = lifecycle_of(request.app).metrics.registry
         # It reads files, and takes longer than a caller's audio should wait.
         text = await asyncio.to_thread(generate_latest, registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return router
-
-
-async def require_key(request: Request) -> None:
-    """FastAPI dependency: refuse a request without an accepted key."""
-    lifecycle_of(request.app).keys.check(request)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -226,6 +229,7 @@ def build_app(
     description: str,
     max_body: int,
     larger_bodies: Mapping[str, int] | None = None,
+    server: ServerConfig | None = None,
     tracer: Tracer = NO_TRACER,
 ) -> FastAPI:
     """A FastAPI application with everything that both services share.
@@ -233,12 +237,35 @@ def build_app(
     Args:
         max_body: bytes of a request.
         larger_bodies: path → bytes, for routes that take files.
+        server: whose pages may use it, and whether metrics are open.
         tracer: of the service's traces.
     """
     app = FastAPI(title=title, description=description, version="1")
     app.state.lifecycle = lifecycle
+    server = server or ServerConfig()
+    _guard_origins(app, server.allowed_origins, locked=bool(lifecycle.keys))
     app.add_middleware(BodyLimit, max_bytes=max_body, larger=larger_bodies)
     app.add_middleware(Observing, metrics=lifecycle.metrics, tracer=tracer)
-    app.include_router(health_routes())
+    open_metrics = server.open_metrics
+    if open_metrics is None:
+        open_metrics = is_loopback(server.host)
+    app.include_router(health_routes(open_metrics=open_metrics))
+    app.include_router(token_routes())
     install_error_handlers(app)
     return app
+
+
+def _guard_origins(app: FastAPI, allowed: Sequence[str], *, locked: bool) -> None:
+    """Refuse other pages, and let those that are permitted read the answers."""
+    if allowed:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=allowed,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Location", "Retry-After", "X-Sample-Rate"],
+        )
+    # The last one is outermost of these.
+    app.add_middleware(
+        OriginCheck, origins=Origins(allowed, locked=locked), refuse=error_response
+    )

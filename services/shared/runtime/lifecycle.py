@@ -151,12 +151,14 @@ async def running(lifecycle: Lifecycle, load: Loader, unload: Loader) -> AsyncIt
 
     async with asyncio.TaskGroup() as group:
         loading = group.create_task(start())
+        following = group.create_task(lifecycle.keys.watch())
         watching = group.create_task(lifecycle.metrics.watch_loop())
         try:
             yield
         finally:
             loading.cancel()
             watching.cancel()
+            following.cancel()
             await unload()
 
 

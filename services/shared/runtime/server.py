@@ -33,6 +33,7 @@ from services.shared.runtime.config import (
 from services.shared.runtime.connection import VANISHED
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.logs import configure_logs
+from services.shared.runtime.tls import server_context
 from services.shared.runtime.systemd import Supervisor, report
 
 _M_ARENA_MAX = -8
@@ -121,7 +122,8 @@ class DrainingServer(uvicorn.Server):
 
 
 def create_server(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> DrainingServer:
-    """The configured uvicorn, not yet listening."""
+    """The configured uvicorn, not yet listening. Raises ConfigError: the certificate is no good."""
+    tls = server_context(server)
     config = uvicorn.Config(
         app,
         host=server.host,
@@ -138,6 +140,7 @@ def create_server(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> D
         timeout_keep_alive=30,
         timeout_graceful_shutdown=math.ceil(limits.send_s) + 1,
         h11_max_incomplete_event_size=64 * 1024,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     return DrainingServer(config, app, server.drain_s)
 

@@ -95,8 +95,13 @@ class VoiceMaker:
             f"no cloned voice can speak {wish.language}; there are {', '.join(sorted(languages))}",
         )
 
-    async def make(self, file: IO[bytes], wish: Wish, owner: str) -> ClonedVoice:
+    async def make(
+        self, file: IO[bytes], wish: Wish, owner: str, *, key_id: str | None = None
+    ) -> ClonedVoice:
         """Make and store a voice.
+
+        Args:
+            key_id: of the key with which it was asked for; None: the owner stands for it.
 
         Raises:
             ProtocolError: the recording or the wish is not as it should be.
@@ -122,7 +127,12 @@ class VoiceMaker:
             created_at=made,
             speech_s=reference.speech_s,
             snr_db=reference.snr_db,
-            consent=Consent(statement=wish.consent, at=made, key_id=owner, reference_sha256=digest),
+            consent=Consent(
+                statement=wish.consent,
+                at=made,
+                key_id=key_id or owner,
+                reference_sha256=digest,
+            ),
         )
         await self._shelf.add(record, flac, tensors)
         log.info("a voice was cloned", voice=record.id, engine=record.engine, owner=owner)

@@ -38,7 +38,7 @@ class Consent(Record):
     """Who consented, and how."""
     at: datetime
     key_id: str
-    """Digest that stands for the API key with which it was stated."""
+    """Stands for the API key with which it was stated."""
     reference_sha256: str
     """Of the file as it was uploaded."""
 
@@ -54,7 +54,7 @@ class ClonedVoice(Record):
     """BCP 47 tag."""
     engine: str
     owner: str
-    """Digest that stands for the API key whose voice it is."""
+    """The owner that its API key names, or a digest that stands for a key that names none."""
     created_at: datetime
     speech_s: float
     """Of speech in the reference."""

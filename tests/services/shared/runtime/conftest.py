@@ -15,7 +15,9 @@ from services.shared.protocol.base import Message
 from services.shared.runtime.auth import KeyRing
 from services.shared.runtime.config import LimitsConfig, ServerConfig
 from services.shared.runtime.connection import Connection, SessionEnded, admitted, converse
-from services.shared.runtime.edge import build_app, require_key
+from services.shared.runtime.edge import build_app
+from services.shared.runtime.grants import requires
+from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of, running
 from tests.services.serving import LiveService, serving
 
@@ -64,12 +66,12 @@ def tiny_app(lifecycle: Lifecycle, *, busy: bool) -> FastAPI:
 
     @app.websocket("/talk")
     async def talk(websocket: WebSocket) -> None:
-        async with admitted(websocket, lifecycle_of(websocket.app)) as connection:
+        async with admitted(websocket, lifecycle_of(websocket.app), Scope.ASR) as connection:
             if connection is not None:
                 tasks = obey(connection, lambda: busy)
                 await converse(connection, lifecycle, lambda group: void(group.create_task(tasks)))
 
-    @app.post("/form", dependencies=[Depends(require_key)])
+    @app.post("/form", dependencies=[Depends(requires(Scope.ASR))])
     async def form(request: Request) -> list[str]:
         async with request.form() as fields:
             return sorted(fields)
