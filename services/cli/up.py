@@ -1,9 +1,9 @@
-"""`voice up`: both services in the foreground, until Ctrl-C drains them; several of each if wanted."""
+"""`voice up`: both services in the foreground, one or several of each, until Ctrl-C drains them."""
 
 import asyncio
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -41,19 +41,25 @@ def up(
     """Run both services in the foreground; Ctrl-C lets live sessions finish, then ends."""
     console = Console(stderr=True, highlight=False)
     services = [
-        ServiceProcess(
-            name,
-            port=first + _STEP * number,
-            config=config,
-            on_line=_printer(console, name, first + _STEP * number if instances > 1 else None),
-        )
-        for name, first, config in (
-            ("asr", asr_port, asr_config),
-            ("tts", tts_port, tts_config),
-        )
-        for number in range(instances)
+        *_instances(console, "asr", asr_port, asr_config, instances),
+        *_instances(console, "tts", tts_port, tts_config, instances),
     ]
     run(_serve(console, services, port if instances > 1 else None))
+
+
+def _instances(
+    console: Console, name: ServiceName, port: int, config: Path | None, count: int
+) -> list[ServiceProcess]:
+    ports = range(port, port + _STEP * count, _STEP)
+    return [
+        ServiceProcess(
+            name,
+            port=each,
+            config=config,
+            on_line=_printer(console, name, each if count > 1 else None),
+        )
+        for each in ports
+    ]
 
 
 def _printer(console: Console, name: ServiceName, port: int | None) -> partial[None]:
@@ -87,7 +93,9 @@ async def _until_told(
     services: Sequence[ServiceProcess], balancer: Balancer | None, stop: asyncio.Event
 ) -> None:
     """Wait for a signal; raises the failure of whatever ends before."""
-    ends = {asyncio.create_task(service.ended()): service.failure for service in services}
+    ends: dict[asyncio.Task[int], Callable[[], Exception]] = {
+        asyncio.create_task(service.ended()): service.failure for service in services
+    }
     if balancer is not None:
         ends[asyncio.create_task(balancer.ended())] = balancer.failure
     stopping = asyncio.create_task(stop.wait())
