@@ -111,11 +111,11 @@ class Dialogue:
                 self.ending.transfer_failed(now, reason)
             case ev.Broken(reason):
                 self.give_up_call(now, reason)
+            case ev.HearingReplaced():
+                self.notes.happened(now, "asr_replaced")
+                self._forget_open_turns(now)
             case ev.HearingLost(reason):
-                self._resume_if_paused(now)
-                self.turn = OpenTurn()
-                self._unfinished.clear()
-                self._drop_speculation()
+                self._forget_open_turns(now)
                 self._patience.hearing_lost(now, reason)
             case ev.HearingBack():
                 self._patience.hearing_back(now)
@@ -362,6 +362,13 @@ class Dialogue:
             turn.speculations += 1
             answer = self.answering.begin(now, whole, released=False)
             answer.utterance.note_time("turn_pending_s", now)
+
+    def _forget_open_turns(self, now: float) -> None:
+        """Their finals will never come."""
+        self._resume_if_paused(now)
+        self.turn = OpenTurn()
+        self._unfinished.clear()
+        self._drop_speculation()
 
     def _speech_resumed(self, now: float) -> None:
         self.notes.happened(now, "turn_resumed")

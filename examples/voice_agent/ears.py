@@ -1,8 +1,10 @@
 """The ASR service's part in a call: the caller's audio goes out, what was said comes in."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.events import (
@@ -10,11 +12,13 @@ from examples.voice_agent.events import (
     FinalHeard,
     HearingBack,
     HearingLost,
+    HearingReplaced,
     PartialHeard,
     PendingHeard,
     SpeechBegan,
     SpeechResumed,
 )
+from examples.voice_agent.unanswered import Unanswered
 from services.asr.messages import (
     Encoding,
     Final,
@@ -30,8 +34,13 @@ from services.client.connection import ServiceError
 from services.client.reconnect import Reconnect
 from services.shared.audio.pcm import AudioFormat
 
-_RECONNECT = Reconnect(give_up_s=2.0, dead_s=4.0)
-"""Short losses are bridged without a word; after that the caller is told."""
+_RECONNECT = Reconnect(give_up_s=0.8, dead_s=2.0)
+_REPLACE_S = 0.5
+"""For another session when one is lost, unheard by the caller; after that they are told. Together
+with the above a service that dies is told of before 1.5 s, one that hangs before 3.5 s."""
+_CONNECT_S = 5.0
+_SHORT_S = 2.0
+"""Sessions that are lost so soon after one another are not replaced in silence for ever."""
 _KEPT_S = 3.0
 """Audio that waits for a connection; the oldest goes first."""
 _FIRST_PAUSE_S = 0.2
@@ -58,6 +67,9 @@ class Ears:
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
+        self._unanswered = Unanswered(audio.bytes_per_s / 1000)
+        self._replacing = False
+        """The last session was lost, and nobody has been told yet."""
         self._start = Start(
             encoding=Encoding(audio.encoding.value),
             sample_rate=audio.sample_rate,
@@ -78,27 +90,50 @@ class Ears:
     async def run(self) -> None:
         """Until cancelled."""
         pause = _FIRST_PAUSE_S
+        replaced_at = -_SHORT_S
         while True:
             try:
-                async with open_asr(
-                    self._url, self._start, key=self._key, reconnect=_RECONNECT
-                ) as stream:
+                async with self._session() as stream:
                     pause = _FIRST_PAUSE_S
-                    self.connected.set()
-                    self._tell(HearingBack())
                     await self._use(stream)
                 reason = "the ASR service ended the session"
             except (ServiceError, TimeoutError, OSError) as error:
-                reason = f"the ASR service is away: {error}"
+                reason = f"the ASR service is away: {error or 'no answer in time'}"
+            was_good = self.connected.is_set() and time.monotonic() - replaced_at > _SHORT_S
             self.connected.clear()
+            self._replacing = was_good
+            if was_good:
+                replaced_at = time.monotonic()
+                continue  # with another session, while the caller notices nothing
             self._tell(HearingLost(reason))
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE_S, 2 * pause)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[AsrStream]:
+        """Another one, which begins with what the last one left unanswered.
+
+        Raises:
+            ServiceError, TimeoutError, OSError: there is none, or it is lost.
+        """
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(_REPLACE_S if self._replacing else _CONNECT_S):
+                opened = open_asr(self._url, self._start, key=self._key, reconnect=_RECONNECT)
+                stream = await stack.enter_async_context(opened)
+            again = self._unanswered.take()
+            if self._replacing:
+                self._tell(HearingReplaced())
+                for audio in again:
+                    await self._give(stream, audio)
+            self.connected.set()
+            self._tell(HearingBack())
+            yield stream
 
     async def _use(self, stream: AsrStream) -> None:
         sending = asyncio.create_task(self._send(stream))
         try:
             async for at_s, message in stream.events():
+                self._note(message)
                 event = _event(at_s, message)
                 if event is not None:
                     self._tell(event)
@@ -111,10 +146,21 @@ class Ears:
             while self._waiting:
                 audio = self._waiting.popleft()
                 self._waiting_bytes -= len(audio)
-                await stream.send_audio(audio)
-                self.sent_s += len(audio) / self._audio.bytes_per_s
+                await self._give(stream, audio)
             self._wake.clear()
             await self._wake.wait()
+
+    async def _give(self, stream: AsrStream, audio: bytes) -> None:
+        self._unanswered.sent(audio)
+        await stream.send_audio(audio)
+        self.sent_s += len(audio) / self._audio.bytes_per_s
+
+    def _note(self, message: ServerMessage) -> None:
+        match message:
+            case SpeechStarted(start_ms=start_ms):
+                self._unanswered.speech_started(start_ms)
+            case Final(turn_end=True, end_ms=end_ms):
+                self._unanswered.turn_ended(end_ms)
 
 
 def _event(at_s: float, message: ServerMessage) -> Event | None:

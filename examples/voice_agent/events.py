@@ -81,6 +81,11 @@ class FinalHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class HearingReplaced:
+    """Another ASR session took over: what the open turn had is told anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class HearingLost:
     """The ASR service went away, and another session is tried for."""
 
@@ -202,6 +207,7 @@ Event = (
     | PendingHeard
     | SpeechResumed
     | FinalHeard
+    | HearingReplaced
     | HearingLost
     | HearingBack
     | AnswerText

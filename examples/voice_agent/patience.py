@@ -212,12 +212,21 @@ class Patience:
         if self._lost_at is None:
             return
         yield self._lost_at + self._config.limits.asr_away_s, self._stays_deaf
-        if not self._told_lost and not self._dialogue.has_floor:
+        dialogue = self._dialogue
+        if dialogue.has_floor:
+            return
+        if not self._told_lost:
             yield self._lost_at, self._tell_lost
+        else:
+            at = dialogue.saying.playback.dry_at + self._config.patience.dead_air_s
+            yield at, self._tell_still_lost
 
     def _tell_lost(self, now: float) -> None:
         self._told_lost = True
         self._dialogue.say_sentence(now, Sentence.CANNOT_HEAR)
+
+    def _tell_still_lost(self, now: float) -> None:
+        self._dialogue.say_sentence(now, Sentence.STILL_WORKING)
 
     def _stays_deaf(self, now: float) -> None:
         self._dialogue.give_up_call(now, "the ASR service stays away")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Protocol
 
 from websockets.exceptions import ConnectionClosed
@@ -27,6 +28,9 @@ from services.tts.messages import (
     Words,
 )
 
+_DEAD_S = 4.0
+"""A service that answers no ping for so long is left for another connection."""
+_CONNECT_S = 2.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 2.0
 
@@ -109,7 +113,10 @@ class Voice:
         pause = _FIRST_PAUSE_S
         while True:
             try:
-                async with open_tts(self._url, key=self._key) as stream:
+                async with AsyncExitStack() as stack:
+                    async with asyncio.timeout(_CONNECT_S):
+                        opened = open_tts(self._url, key=self._key, dead_s=_DEAD_S)
+                        stream = await stack.enter_async_context(opened)
                     pause = _FIRST_PAUSE_S
                     await self._use(stream)
                 reason = "the TTS service closed the connection"

@@ -68,13 +68,18 @@ class TtsStream:
 
 
 @asynccontextmanager
-async def open_tts(url: str, *, key: str | None = None) -> AsyncIterator[TtsStream]:
+async def open_tts(
+    url: str, *, key: str | None = None, dead_s: float = 40.0
+) -> AsyncIterator[TtsStream]:
     """Connect to `ws://host:port`.
+
+    Args:
+        dead_s: a service that answers no ping for so long is taken for gone.
 
     Raises:
         ServiceError: unreachable or refused.
     """
-    socket = await open_socket(f"{url}/v1/stream/tts", key)
+    socket = await open_socket(f"{url}/v1/stream/tts", key, dead_s=dead_s)
     async with socket:
         ready = await first_message(socket, server_codec(), Ready)
         yield TtsStream(socket, ready)

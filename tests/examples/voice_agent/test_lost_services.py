@@ -32,6 +32,13 @@ def mortals(request: pytest.FixtureRequest) -> Iterator[tuple[LiveService, LiveS
         yield asr, tts
 
 
+@pytest.fixture
+def other_asr() -> Iterator[LiveService]:
+    config = asr_tones()
+    with serving(create_asr(config), config.limits) as service:
+        yield service
+
+
 async def test_services_that_die_in_a_call_are_lived_through(
     mortals: tuple[LiveService, LiveService],
 ) -> None:
@@ -89,6 +96,29 @@ async def test_a_short_loss_of_the_ears_is_not_noticed(
             assert turn.spoken == "Yes."
             assert "asr_lost" not in call.ledger.happenings
             assert len(call.ledger.caller_turns[0].split()) in (6, 7)
+
+
+async def test_a_killed_recogniser_with_another_beside_it_costs_the_caller_nothing(
+    mortals: tuple[LiveService, LiveService], other_asr: LiveService
+) -> None:
+    """In the middle of what they say: the other instance hears all of it."""
+    asr, tts = mortals
+    with llm_server(Script([Line("w4", "Yes.")])) as url:
+        async with (
+            unreliable(asr.address) as proxy,
+            calling(agent(url), proxy.ws, tts.ws) as call,
+        ):
+            await call.agent_said("greeting")
+            call.line.say(tone(1.6))
+            await asyncio.sleep(0.8)
+            proxy.forward_to(other_asr.address)
+            proxy.cut()
+            turn = await call.agent_said("answer")
+            assert turn.spoken == "Yes."
+            assert "asr_replaced" in call.ledger.happenings
+            assert "asr_lost" not in call.ledger.happenings
+            assert len(call.ledger.caller_turns) == 1
+            assert len(call.ledger.caller_turns[0].split()) in (7, 8, 9)
 
 
 async def test_a_longer_loss_of_the_ears_is_told_and_the_call_goes_on(
