@@ -19,9 +19,9 @@ from services.shared.runtime.config import ServerConfig
 from services.shared.runtime.key_files import is_loopback
 from services.shared.runtime.keys import Scope as KeyScope
 from services.shared.runtime.lifecycle import Lifecycle, Phase, lifecycle_of
+from services.shared.runtime.observing import REQUEST_ID, Observing
 from services.shared.runtime.origins import OriginCheck, Origins
 from services.shared.runtime.tokens_api import token_routes
-from services.shared.runtime.observing import REQUEST_ID, Observing
 from services.shared.runtime.tracing import NO_TRACER, Tracer
 
 log = structlog.get_logger(__name__)

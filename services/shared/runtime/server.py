@@ -33,8 +33,8 @@ from services.shared.runtime.config import (
 from services.shared.runtime.connection import VANISHED
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.logs import configure_logs
-from services.shared.runtime.tls import server_context
 from services.shared.runtime.systemd import Supervisor, report
+from services.shared.runtime.tls import server_context
 
 _M_ARENA_MAX = -8
 """glibc's malloc.h."""
