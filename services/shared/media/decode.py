@@ -132,16 +132,20 @@ def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[tuple[F
             raise UnreadableAudio(f"a sample rate of {frame.sample_rate} Hz cannot be right")
         if converter is None or setup != (frame.format.name, frame.layout.name, frame.sample_rate):
             setup = frame.format.name, frame.layout.name, frame.sample_rate
-            converter = av.AudioResampler(format="fltp")
+            # Interleaved: with a plane for each of eight or more channels PyAV 18.1 reads planes
+            # that are not there, which ends the process.
+            converter = av.AudioResampler(format="flt")
         frame.pts = None  # time stamps with gaps are no reason to invent or drop samples
-        for planar in converter.resample(frame):
-            yield _mixed_down(np.asarray(planar.to_ndarray(), dtype=np.float32)), planar.sample_rate
+        for packed in converter.resample(frame):
+            samples = np.asarray(packed.to_ndarray(), dtype=np.float32)
+            yield _mixed_down(samples.reshape(-1, packed.layout.nb_channels)), packed.sample_rate
 
 
-def _mixed_down(channels: Floats) -> Floats:
-    """[channels, n] → [n]: the mean, where FFmpeg's own mix of stereo is louder and may clip."""
-    mono: Floats = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
-    return sanitised(mono)
+def _mixed_down(frames: Floats) -> Floats:
+    """[n, channels] → [n]: the mean, where FFmpeg's own mix of stereo is louder and may clip."""
+    if frames.shape[1] == 1:
+        return sanitised(frames[:, 0])
+    return sanitised(np.asarray(frames.mean(axis=1, dtype=np.float32), dtype=np.float32))
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:

@@ -1,5 +1,7 @@
 """All targets by name."""
 
+from contextlib import nullcontext
+
 from tests.fuzz.target import Target, pure
 from tests.fuzz.targets import (
     asr_messages,
@@ -7,6 +9,7 @@ from tests.fuzz.targets import (
     asterisk,
     google_results,
     llm_stream,
+    media,
     tts_messages,
     tts_session,
     tts_wording,
@@ -27,6 +30,10 @@ PURE: tuple[Target, ...] = (
     pure("rtp", asterisk.rtp, share=4),
     pure("media_events", asterisk.media_events, share=4),
     pure("g711", asterisk.g711, share=2),
+    pure("media_opus", media.opus_stream, share=2),
+    pure("media_webm", media.webm_stream, share=2),
+    Target("media_files", media.decoding, limit_s=5.0, share=4),
+    Target("media_references", lambda: nullcontext(media.reference), limit_s=5.0, share=1),
 )
-"""Without sockets or files: most of the inputs, since they cost the least."""
+"""Without sockets: most of the inputs, since they cost the least."""
 EVERY: tuple[Target, ...] = PURE

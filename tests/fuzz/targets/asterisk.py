@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ _CHANNEL = {
     "dialplan": {"context": "c", "exten": "s", "priority": 1, "app_name": "Stasis"},
     "channelvars": {"X": "1"},
 }
-_EVENTS = (
+_EVENTS: tuple[dict[str, Any], ...] = (
     {"type": "StasisStart", "application": "voice", "args": ["a"], "channel": _CHANNEL},
     {"type": "StasisEnd", "application": "voice", "channel": _CHANNEL},
     {"type": "ChannelDtmfReceived", "digit": "5", "duration_ms": 80, "channel": _CHANNEL},
@@ -32,7 +33,7 @@ _EVENTS = (
     {"type": "ApplicationReplaced", "application": "voice"},
     {"type": "ChannelVarset", "variable": "x", "value": "y"},
 )
-_MEDIA = (
+_MEDIA: tuple[dict[str, Any], ...] = (
     {"event": "MEDIA_START", "optimal_frame_size": 160},
     {"event": "STATUS", "queue_length": 5},
     {"event": "MEDIA_MARK_PROCESSED", "correlation_id": "1"},

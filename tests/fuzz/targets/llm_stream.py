@@ -151,7 +151,7 @@ def _chunk(source: Source) -> dict[str, Any]:
 
 
 def _fragment(source: Source) -> Any:
-    fragment = {
+    fragment: dict[str, Any] = {
         "index": source.choice((0, 1, 0, None, "0", -1, 10**9, True)),
         "id": source.choice(("c1", "", None, 7)),
         "function": {
