@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from services.bench.cluster.cli import cluster
 from services.bench.commands import levels_of, measure
 from services.bench.tts_cli import tts
 from services.cli.plugins import load_plugin, plugged_in
@@ -41,6 +42,7 @@ app = typer.Typer(
 
 
 app.command()(tts)
+app.command()(cluster)
 
 
 @app.callback()

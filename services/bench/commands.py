@@ -35,6 +35,7 @@ def measure(
     run: Callable[[Path, Say], Coroutine[Any, Any, R]],
     draw: Callable[[R, Path], object],
     show: Callable[[R, Console], object],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> None:
     """Run, write the results into `out`, and end with 1 when something was lost.
 
@@ -43,6 +44,7 @@ def measure(
         run: is given the path of the service's log.
         draw: writes a PNG.
         show: prints for people.
+        loop_factory: of the event loop that callers run on; None: Python's own.
     """
     console = Console()
     out.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,8 @@ def measure(
     def say(sentence: str) -> None:
         console.print(sentence, style="dim", highlight=False)
 
-    result = asyncio.run(run(stem.with_suffix(".log"), say))
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        result = runner.run(run(stem.with_suffix(".log"), say))
     stem.with_suffix(".json").write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     draw(result, stem.with_suffix(".png"))
     show(result, console)

@@ -1,4 +1,4 @@
-"""Many callers at once, each in a conversation by turns: they say something, they hear something."""
+"""Many callers at once, each in a conversation: they say something, they hear something."""
 
 import asyncio
 import contextlib

@@ -16,7 +16,7 @@ from services.asr.messages import (
     TurnMode,
     TurnOptions,
 )
-from services.bench.cluster.fingerprints import heard_right
+from services.bench.cluster.fingerprints import EDGE_MS, heard_right
 from services.bench.cluster.manner import Manner
 from services.bench.cluster.records import Diary, Outage, Turn
 from services.bench.cluster.speech import FRAME_MS, Microphone, Utterance
@@ -58,6 +58,8 @@ class Ears:
         self._last: AsrStream | None = None
         """The session that is there, or was there last."""
         self._connections = 0
+        self._heard_ms = 0
+        """Where the latest final with text ended, in this session."""
         self._outage: Outage | None = None
 
     async def run(self) -> None:
@@ -131,6 +133,7 @@ class Ears:
     def _ready(self, stream: AsrStream) -> None:
         self._stream = self._last = stream
         self._connections = 1
+        self._heard_ms = 0
         if self._outage is not None:
             self._outage.back_s, self._outage.how = time.monotonic(), "new"
             self._outage = None
@@ -152,10 +155,9 @@ class Ears:
     def _lost_at(self) -> float:
         """A stream that comes back knows it; it may have tried for a while."""
         stream = self._last
-        if isinstance(stream, ResumingAsrStream) and stream.lost_at is not None:
-            if stream.lost_at > stream.connected_at:
-                return stream.lost_at
-        return time.monotonic()
+        if not isinstance(stream, ResumingAsrStream) or stream.lost_at is None:
+            return time.monotonic()
+        return stream.lost_at if stream.lost_at > stream.connected_at else time.monotonic()
 
     async def _speak(self, stream: AsrStream) -> None:
         """A frame every 20 ms, never early, and the flush right behind the last one."""
@@ -200,13 +202,14 @@ class Ears:
             self._diary.errors.append(f"asr {message.code.value}")
 
     def _take_final(self, at: float, final: Final) -> None:
+        if final.text:
+            self._check_place(final)
         turn = self._turn
         if turn is None or turn.said == 0:
-            if final.text:
-                self._diary.strays.append(f"final {final.text[:60]!r}")
+            self._take_unexpected(final)
             return
-        if turn.answered and final.turn_end:
-            turn.finals += 1
+        if turn.answered:
+            turn.finals += final.turn_end
             return
         self._finals.append(final)
         if not final.turn_end:
@@ -220,12 +223,27 @@ class Ears:
         self._judge(turn)
         self._answered.set()
 
+    def _check_place(self, final: Final) -> None:
+        """Finals partition the audio: none begins before the end of the one before."""
+        if final.start_ms < self._heard_ms:
+            self._diary.doubled += 1
+        self._heard_ms = max(self._heard_ms, final.end_ms)
+
+    def _take_unexpected(self, final: Final) -> None:
+        """The rest of an utterance whose line had come to a halt, or somebody else's."""
+        if not final.text:
+            return
+        if self._manner.exact and not heard_right([final], self.line, (0, 0)).own:
+            self._diary.crossed.append(f"final {final.text[:60]!r}")
+        else:
+            self._diary.late += 1
+
     def _is_last(self, turn: Turn, final: Final) -> bool:
-        if turn.flush:
-            return turn.flushed_s is not None
-        if self._manner.exact:
-            return not self.line.speaking
-        return final.end_ms >= self.line.speech_ms()[1] - SILENCE_MS  # a recogniser's own judgement
+        """It reaches to the end of what was said."""
+        if turn.flush and turn.flushed_s is None:
+            return False
+        margin = EDGE_MS if self._manner.exact else SILENCE_MS
+        return not self.line.speaking and final.end_ms >= self.line.speech_ms()[1] - margin
 
     def _judge(self, turn: Turn) -> None:
         assert self._utterance is not None

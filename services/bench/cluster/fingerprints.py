@@ -1,4 +1,4 @@
-"""Is it one's own? What the fake engines make of exactly this audio or text, and nothing else. Pure.
+"""Is it one's own? What the fake engines make of exactly this audio or text. Pure.
 
 The fake recogniser names every 200 ms of sound by its pitch and tells where they lie; so each word
 of a final can be computed again from the audio that the caller itself has sent. The fake voice says
@@ -20,7 +20,7 @@ SOUND = AudioFormat(Encoding.PCM_S16LE, RATE)
 assert SAMPLE_RATE == RATE
 
 _PER_MS = RATE // 1000
-_EDGE_MS = 300
+EDGE_MS = 300
 """The fake recogniser hears in blocks of 200 ms and drops a rest of less than half of one; the
 voice detector in frames of 32 ms."""
 
@@ -42,7 +42,9 @@ class Hearing:
     """The words cover the utterance's speech from beginning to end."""
 
 
-def heard_right(finals: Sequence[Final], sent: SentAudio, speech_ms: tuple[float, float]) -> Hearing:
+def heard_right(
+    finals: Sequence[Final], sent: SentAudio, speech_ms: tuple[float, float]
+) -> Hearing:
     """Hold finals with word times against the audio.
 
     Args:
@@ -56,7 +58,7 @@ def heard_right(finals: Sequence[Final], sent: SentAudio, speech_ms: tuple[float
     if not words:
         return Hearing(own=own, whole=False)
     begins, ends = speech_ms
-    covered = words[0].start_ms <= begins + _EDGE_MS and words[-1].end_ms >= ends - _EDGE_MS
+    covered = words[0].start_ms <= begins + EDGE_MS and words[-1].end_ms >= ends - EDGE_MS
     return Hearing(own=own, whole=covered)
 
 
@@ -79,4 +81,3 @@ class FakeVoice:
         if tone is None:
             tone = self._tones[word] = SOUND.encode(spoken_word(word))
         return tone
-

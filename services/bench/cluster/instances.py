@@ -12,7 +12,7 @@ from pathlib import Path
 from services.balancer.plan import Plan
 from services.balancer.process import Balancer, balancing
 from services.bench.tts_counters import Counters, read_counters
-from services.cli.processes import ServiceFailed, ServiceName, ServiceProcess, free_port
+from services.cli.processes import ServiceName, ServiceProcess, free_port
 
 _GONE_S = 90.0
 

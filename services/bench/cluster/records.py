@@ -32,9 +32,9 @@ class Turn:
     """When the flush was sent, right behind the last audio."""
     final_s: float | None = None
     finals: int = 0
-    """With `turn_end`, for the whole utterance."""
+    """With `turn_end`, once all of it had been said."""
     cuts: int = 0
-    """Finals with `turn_end` before all of it was said."""
+    """Finals with `turn_end` before that: its beginning was taken for a turn."""
     said: int = 0
     """How often the caller said it: once, unless a session was lost meanwhile."""
     own: bool = True
@@ -74,8 +74,12 @@ class Diary:
     turns: list[Turn] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
+    crossed: list[str] = field(default_factory=list)
     """Messages that belong to nothing that this caller did."""
+    doubled: int = 0
+    """Finals over audio that another final has covered already."""
+    late: int = 0
+    """Finals of this caller's own words that came when none was awaited any more."""
     errors: list[str] = field(default_factory=list)
     """Errors that were told without an end of the session, and what else went wrong."""
     refused: int = 0

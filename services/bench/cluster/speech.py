@@ -26,10 +26,36 @@ _PACES = 0.08
 _REPERTOIRE = 6
 _NOISE_DB = -70.0
 
-_LETTERS = (
-    "alpha bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar "
-    "papa quebec romeo sierra tango uniform victor whiskey xray yankee zulu"
-).split()
+_LETTERS = tuple(
+    [
+        "alpha",
+        "bravo",
+        "charlie",
+        "delta",
+        "echo",
+        "foxtrot",
+        "golf",
+        "hotel",
+        "india",
+        "juliett",
+        "kilo",
+        "lima",
+        "mike",
+        "november",
+        "oscar",
+        "papa",
+        "quebec",
+        "romeo",
+        "sierra",
+        "tango",
+        "uniform",
+        "victor",
+        "whiskey",
+        "xray",
+        "yankee",
+        "zulu",
+    ]
+)
 _SENTENCES = (
     "The table is yours from seven until nine.",
     "I have moved the delivery to Thursday morning.",
@@ -87,9 +113,7 @@ def _at_pace(recording: Recording, pace: float) -> Utterance:
     begin = max(0, int(frames[0] * _WINDOW - _EDGE_S * RATE))
     end = int((frames[-1] + 1) * _WINDOW + _EDGE_S * RATE)
     resampler = StreamResampler(round(RATE * pace), RATE)
-    samples = np.concatenate(
-        [resampler.push(recording.samples[begin:end]), resampler.flush()]
-    )
+    samples = np.concatenate([resampler.push(recording.samples[begin:end]), resampler.flush()])
     samples = np.pad(samples, (0, -len(samples) % FRAME))
     data = SOUND.encode(samples)
     loud = _loud_frames(SOUND.decode(data))

@@ -163,13 +163,13 @@ class Voice:
             self._error(message)
         elif isinstance(message, AudioStarted):
             if message.context_id != self._context:
-                self._diary.strays.append(f"audio of context {message.context_id}")
+                self._diary.crossed.append(f"audio of context {message.context_id}")
         elif isinstance(message, AudioFinished):
             self._finish(at, message)
 
     def _sound(self, at: float, data: bytes) -> None:
         if self._reply is None or self._reply.finished_s is not None:
-            self._diary.strays.append(f"{len(data)} bytes of audio")
+            self._diary.crossed.append(f"{len(data)} bytes of audio")
             return
         if self._reply.first_s is None:
             self._reply.first_s = at
@@ -178,7 +178,7 @@ class Voice:
 
     def _finish(self, at: float, message: AudioFinished) -> None:
         if self._reply is None or message.context_id != self._context:
-            self._diary.strays.append(f"the end of context {message.context_id}")
+            self._diary.crossed.append(f"the end of context {message.context_id}")
             return
         self._reply.finished_s, self._reply.told_ms = at, message.audio_ms
         self._done.set()
