@@ -54,7 +54,16 @@ class End:
     """All is said: close the connection normally."""
 
 
-Command = Send | Listen | Decode | Judge | Cancel | End
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """All that was heard is answered: the client may go on elsewhere. Figures as in `stopped`."""
+
+    received_ms: int
+    speech_ms: int
+    dropped_ms: int
+
+
+Command = Send | Listen | Decode | Judge | Cancel | End | Leave
 
 
 @dataclass(frozen=True, slots=True)

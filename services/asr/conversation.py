@@ -1,6 +1,7 @@
 """Drives one session: carries its client's audio and messages to it and its jobs to the models."""
 
 import asyncio
+import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,13 +10,25 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Listen, Send
+from services.asr.commands import (
+    Cancel,
+    Command,
+    Decode,
+    End,
+    JobCost,
+    Judge,
+    Leave,
+    Listen,
+    Send,
+)
+from services.asr.departure import SPREAD_S, Departure
 from services.asr.engines.base import EngineError, Hypothesis
 from services.asr.link import Link
 from services.asr.listening import Ear, Heard, Hearing, check_audio
 from services.asr.messages import (
     ClientMessage,
     Final,
+    Handover,
     Ready,
     Start,
     Stopped,
@@ -24,9 +37,9 @@ from services.asr.messages import (
 from services.asr.service import AsrService
 from services.asr.session import Session
 from services.shared.protocol.base import PROTOCOL_VERSION, ErrorCode, Message, ProtocolError
-from services.shared.runtime.connection import SessionEnded
+from services.shared.runtime.connection import SessionEnded, shutting_down
 from services.shared.runtime.inbox import Inbox
-from services.shared.runtime.metrics import ServiceMetrics
+from services.shared.runtime.lifecycle import Lifecycle
 from services.shared.runtime.quotas import Use
 from services.shared.runtime.scheduler import Completed, Priority, QueueFull, SchedulerClosed
 
@@ -52,18 +65,27 @@ class _Job(Generic[F]):
     since: float
 
 
+class _Departure:
+    """In the inbox: all before it was read, and nothing is read after it."""
+
+
 class Conversation:
     """Drives one session: the only place where its inputs and its commands meet."""
 
-    def __init__(self, link: Link, service: AsrService, metrics: ServiceMetrics) -> None:
+    def __init__(self, link: Link, service: AsrService, lifecycle: Lifecycle) -> None:
         self._link = link
         self._service = service
-        self._errors = metrics.errors
+        self._lifecycle = lifecycle
+        self._errors = lifecycle.metrics.errors
         self._session = Session(service.session_options())
         self._recognition = service.new_recognition()
         self._codec = client_codec()
         self._ear: Ear | None = None
-        self._inbox: Inbox[ClientMessage] = Inbox(_INBOX_BYTES)
+        self._inbox: Inbox[ClientMessage | _Departure] = Inbox(_INBOX_BYTES)
+        self._receiving = False
+        """The reader waits for the client, and has nothing in its hands."""
+        self._reading = asyncio.Event()
+        """Cleared when nothing more should be read."""
         self._hearing: _Job[asyncio.Future[Completed[Heard]]] | None = None
         """The ears' work for this session."""
         self._room = asyncio.Event()
@@ -85,7 +107,7 @@ class Conversation:
             languages=capabilities.languages,
         )
         self._link.send(ready)
-        group.create_task(self._read())
+        group.create_task(self._leave(group))
         group.create_task(self._listen())
         group.create_task(self._collect())
         group.create_task(self._tick())
@@ -101,9 +123,48 @@ class Conversation:
     # The client's side.
 
     async def _read(self) -> None:
-        while True:
+        while self._reading.is_set():
+            self._receiving = True
             item = await self._link.receive(busy=lambda: self._session.working)
+            self._receiving = False
             await self._inbox.put(self._codec.decode(item) if isinstance(item, str) else item)
+
+    async def _leave(self, group: asyncio.TaskGroup) -> None:
+        """Read until the service drains and it is time to go."""
+        self._reading.set()
+        reader = group.create_task(self._read())
+        await self._lifecycle.draining.wait()
+        departure = Departure(time.monotonic() + random.uniform(0, SPREAD_S))
+        while True:
+            while not self._departs(departure):  # noqa: ASYNC110 - time itself may make it due
+                await asyncio.sleep(_TICK_S)
+            self._reading.clear()
+            if self._receiving:  # a message that comes just now stays in the socket, uncounted
+                reader.cancel()
+            await asyncio.wait({reader})
+            await self._inbox.put(_Departure())
+            await self._reading.wait()
+            reader = group.create_task(self._read())
+
+    def _departs(self, departure: Departure) -> bool:
+        session = self._session
+        unheard = self._inbox.ready or self._hearing is not None
+        return departure.due(
+            resting=session.resting and not unheard and self._link.attached,
+            speaking=session.speaking,
+            closing=self._lifecycle.closing.is_set(),
+            now=time.monotonic(),
+        )
+
+    async def _depart(self) -> None:
+        """All that was read is heard: go, unless somebody has begun to speak after all."""
+        if self._session.stopping:
+            return  # it is about to end by itself
+        await self._hear([], flush=True)
+        if self._session.resting or self._lifecycle.closing.is_set():
+            self._carry_out(self._session.depart(time.monotonic()))
+        else:
+            self._reading.set()
 
     async def _listen(self) -> None:
         """Hear audio and obey messages in the order in which they came."""
@@ -114,6 +175,8 @@ class Conversation:
             if isinstance(item, list):
                 self._session.expect_audio()
                 await self._hear(item)
+            elif isinstance(item, _Departure):
+                await self._depart()
             else:
                 await self._obey(item)
 
@@ -212,6 +275,15 @@ class Conversation:
                         job.future.cancel()
                 case End():
                     raise SessionEnded
+                case Leave(received_ms, speech_ms, dropped_ms):
+                    handover = Handover(
+                        received=self._link.received,
+                        received_ms=received_ms,
+                        speech_ms=speech_ms,
+                        dropped_ms=dropped_ms,
+                    )
+                    self._send(handover)
+                    raise shutting_down()
         if self._session.congested:
             self._room.clear()
         else:
@@ -288,5 +360,5 @@ class Conversation:
         self._link.send(message)
         if isinstance(message, Final):
             metrics.count(message)
-        elif isinstance(message, Stopped):
+        elif isinstance(message, Stopped | Handover):
             metrics.dropped_s.inc(message.dropped_ms / 1000)

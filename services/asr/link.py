@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 _ACK_S = 1.0
 _LEFT = (CloseCode.NORMAL, 1005)
 """A client that closes like this (1005: without a code) does not come back."""
+_ENDED_WELL = (CloseCode.NORMAL, CloseCode.SERVICE_RESTART)
+"""Whoever lost its connection at this moment may still ask for the last words."""
 
 
 class Link:
@@ -63,9 +65,14 @@ class Link:
         self._log = EventLog(self._links.config.replay_bytes)
         self._links.add(self)
 
+    @property
+    def received(self) -> int:
+        """Messages of the client that were taken, over all its connections."""
+        return self._received
+
     def close(self) -> None:
         """The session is over."""
-        ended_well = self._ending is not None and self._ending[0] is CloseCode.NORMAL
+        ended_well = self._ending is not None and self._ending[0] in _ENDED_WELL
         self._links.remove(self, keep=ended_well)
         if self._current is not None:
             self._current.leave()

@@ -32,7 +32,7 @@ class Links:
         self.config = config
         self.metrics = metrics
         self.errors = lifecycle.metrics.errors
-        self._draining = lifecycle.draining
+        self._closing = lifecycle.closing
         self._live: dict[str, Resumable] = {}
         self._ended: dict[str, Resumable] = {}
         """Those whose last words may not have been heard, oldest first."""
@@ -86,9 +86,9 @@ class Links:
         Raises:
             ClientGone: it did not, or too many wait already, or the service is shutting down.
         """
-        if self._parked >= self.config.max_parked or self._draining.is_set():
+        if self._parked >= self.config.max_parked or self._closing.is_set():
             raise ClientGone
-        waits = [asyncio.ensure_future(event.wait()) for event in (returned, self._draining)]
+        waits = [asyncio.ensure_future(event.wait()) for event in (returned, self._closing)]
         try:
             with self._parking():
                 await asyncio.wait(

@@ -193,6 +193,18 @@ class Stopped(SessionEvent):
     dropped_ms: Milliseconds
 
 
+class Handover(SessionEvent):
+    """Server → client, before `shutting_down`: all that was taken is answered; go on elsewhere."""
+
+    type: Literal["handover"] = "handover"
+    received: Annotated[int, Field(ge=0)]
+    """As in :class:`Ack`; what comes after these is for another session."""
+    received_ms: Milliseconds
+    """The audio in them, as in :class:`Stopped`: where the other session's times begin."""
+    speech_ms: Milliseconds
+    dropped_ms: Milliseconds
+
+
 ClientMessage = Start | Flush | Stop
 ServerMessage = (
     Ready
@@ -204,6 +216,7 @@ ServerMessage = (
     | TurnResumed
     | Final
     | Stopped
+    | Handover
     | Error
 )
 
@@ -225,5 +238,6 @@ def server_codec() -> Codec[ServerMessage]:
         TurnResumed,
         Final,
         Stopped,
+        Handover,
         Error,
     )

@@ -17,7 +17,17 @@ import numpy as np
 
 from services.asr.agreement import Agreement
 from services.asr.arrival import Arrival
-from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Listen, Send
+from services.asr.commands import (
+    Cancel,
+    Command,
+    Decode,
+    End,
+    JobCost,
+    Judge,
+    Leave,
+    Listen,
+    Send,
+)
 from services.asr.endpointing import Endpointer, EndpointingOptions, Event
 from services.asr.engines.base import DecodeRequest, Hypothesis
 from services.asr.history import AudioHistory
@@ -83,6 +93,7 @@ class Session:
         self.start = Start()
         self._started = False
         self._stopping = False
+        self._departing = False
         self._ended = False
         self._history = AudioHistory()
         self._endpointer = Endpointer(options.endpointing)
@@ -118,6 +129,16 @@ class Session:
         """A final is owed."""
         return bool(self._closed)
 
+    @property
+    def speaking(self) -> bool:
+        """Somebody speaks, and does not pause."""
+        return self._turn is not None and not self._endpointer.paused
+
+    @property
+    def resting(self) -> bool:
+        """No turn is open, no final owed, and nothing sounds like a beginning."""
+        return self._turn is None and not self._closed and self._endpointer.voiced_run == 0
+
     # Inputs.
 
     def receive(self, message: ClientMessage, now: float) -> list[Command]:
@@ -143,6 +164,19 @@ class Session:
                 if self._turn is not None:
                     self._close_turn(now)
                 self._end_if_done()
+        return self._commands()
+
+    def depart(self, now: float) -> list[Command]:
+        """The service must go: an open turn ends here; once all is answered, leave.
+
+        Nothing may be heard or received after it. A client that has said `stop` is answered first.
+        """
+        if not self._stopping:
+            self._stopping = self._departing = True
+            self._adopt_last_sound(now)
+            if self._turn is not None:
+                self._close_turn(now)
+            self._end_if_done()
         return self._commands()
 
     def expect_audio(self) -> None:
@@ -573,15 +607,13 @@ class Session:
             return
         self._ended = True
         received = round(self._received_s * 1000 * SAMPLES_PER_MS)
-        missing = received - self._history.end
-        self._send(
-            Stopped(
-                received_ms=ms_of(received),
-                speech_ms=ms_of(self._speech_samples),
-                # Resampling rounds to whole samples, once for each flush.
-                dropped_ms=ms_of(max(0, missing)),
-            )
-        )
+        # Resampling rounds to whole samples, once for each flush.
+        missing = max(0, received - self._history.end)
+        received_ms, speech_ms = ms_of(received), ms_of(self._speech_samples)
+        if self._departing:
+            self._out.append(Leave(received_ms, speech_ms, ms_of(missing)))
+            return
+        self._send(Stopped(received_ms=received_ms, speech_ms=speech_ms, dropped_ms=ms_of(missing)))
         self._out.append(End())
 
     def _forget(self) -> None:

@@ -14,7 +14,7 @@ from services.shared.protocol.codec import describe
 from services.shared.runtime.connection import admitted, converse, readmitted
 from services.shared.runtime.edge import error_response
 from services.shared.runtime.keys import Scope
-from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
+from services.shared.runtime.lifecycle import LAST_WORDS_S, Lifecycle, lifecycle_of
 
 PROBE = "x-voice-probe"
 """Header of a balancer that looks for a session: it asks the next instance after a 404."""
@@ -43,9 +43,9 @@ async def _begin(websocket: WebSocket, service: AsrService, links: Links) -> Non
         if connection is None:
             return
         link = Link(connection, links)
-        conversation = Conversation(link, service, lifecycle.metrics)
+        conversation = Conversation(link, service, lifecycle)
         try:
-            await converse(link, lifecycle, conversation.run)
+            await converse(link, lifecycle, conversation.run, last_words_s=LAST_WORDS_S)
         finally:
             conversation.close()
             link.close()

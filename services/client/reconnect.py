@@ -3,6 +3,9 @@
 Until the service acknowledges a message it is kept. When the connection is lost, another one is
 made, the service tells how many messages it has got, and sending goes on after these; it sends the
 events that come after the latest one known here.
+
+A service that shuts down hands the session over: it answers what it has taken and says how much
+that is. What is left goes to a session of another instance; the caller sees one timeline.
 """
 
 import asyncio
@@ -18,7 +21,9 @@ from websockets.exceptions import ConnectionClosed
 
 from services.asr.messages import (
     Ack,
+    Encoding,
     Flush,
+    Handover,
     Ready,
     Resumed,
     ServerMessage,
@@ -30,6 +35,9 @@ from services.asr.messages import (
 )
 from services.client.connection import ServiceError, first_message, open_socket
 from services.client.sent import SentLog
+from services.client.timeline import Timeline
+from services.shared.audio.pcm import AudioFormat
+from services.shared.audio.pcm import Encoding as PcmEncoding
 from services.shared.protocol.base import ERRORS, Error, ErrorCode
 from services.shared.protocol.codec import encode
 
@@ -71,8 +79,15 @@ class ResumingAsrStream:
         self._options = options
         self._codec = server_codec()
         self._socket: ClientConnection
+        self._start = encode(start.model_copy(update={"resumable": True}))
         self._sent = SentLog()
-        self._sent.add(encode(start.model_copy(update={"resumable": True})))
+        self._sent.add(self._start)
+        self._frame_bytes = _frame_bytes(start)
+        self._divisible = start.encoding is not Encoding.WEBM
+        """Another session can go on after any of the messages."""
+        self._moving = False
+        """The session was handed over and the next one has not begun."""
+        self._timeline = Timeline()
         self._changed = asyncio.Condition()
         """Something may be sent, or there may be room again."""
         self._events: asyncio.Queue[tuple[float, ServerMessage] | None] = asyncio.Queue(_EVENTS)
@@ -92,6 +107,7 @@ class ResumingAsrStream:
         Raises:
             ServiceError: the session is over.
         """
+        self._divisible = self._divisible and len(data) % self._frame_bytes == 0
         await self._send(data)
 
     async def flush(self) -> None:
@@ -182,11 +198,28 @@ class ResumingAsrStream:
                     raise _nonsense(error) from None
                 self._changed.notify_all()
         elif isinstance(message, SessionEvent | Error):
-            if self._is_new(message):
-                await self._events.put((at, message))
+            new = self._is_new(message)
+            if isinstance(message, Handover):
+                await self._hand_over(message)
+            elif new and not self._moving:
+                await self._events.put((at, self._timeline.of_all(message)))
                 self._over = isinstance(message, Stopped)
-            if isinstance(message, Error) and _ends_session(message):
+            if isinstance(message, Error) and _ends_session(message) and not self._moving:
                 raise ServiceError(message.message, code=message.code, retryable=message.retryable)
+
+    async def _hand_over(self, done: Handover) -> None:
+        """What is not answered goes to another session, unless that could not make sense of it."""
+        if not self._divisible:
+            return
+        async with self._changed:
+            try:
+                self._sent.acknowledge(done.received)
+            except ValueError as error:
+                raise _nonsense(error) from None
+            self._sent.begin_anew(self._start)
+            self._changed.notify_all()
+        self._timeline.hand_over(done)
+        self._moving = True
 
     def _is_new(self, message: SessionEvent | Error) -> bool:
         if message.event is None:  # an error of the connection
@@ -210,7 +243,7 @@ class ResumingAsrStream:
         while True:
             try:
                 async with asyncio.timeout(max(0.1, end - time.monotonic())):
-                    await self._resume()
+                    await (self._begin_again() if self._moving else self._resume())
                 return
             except (ServiceError, ConnectionClosed, TimeoutError) as error:
                 if isinstance(error, ServiceError) and not error.retryable:
@@ -224,6 +257,11 @@ class ResumingAsrStream:
             # Not in step with all others who lost theirs at the same time.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, options.longest_pause_s)
+
+    async def _begin_again(self) -> None:
+        self._last_event = 0
+        await self.connect()
+        self._moving = False
 
     async def _resume(self) -> None:
         query = urlencode({"session_id": self.session_id, "last_event": self._last_event})
@@ -257,6 +295,15 @@ async def _closing_unless_used(socket: ClientConnection) -> AsyncIterator[None]:
     except BaseException:
         await socket.close()
         raise
+
+
+def _frame_bytes(start: Start) -> int:
+    """What audio messages must be a multiple of to be understood without those before them."""
+    if start.encoding in (Encoding.OPUS, Encoding.WEBM):
+        return 1
+    return AudioFormat(
+        PcmEncoding(start.encoding.value), start.sample_rate, start.channels
+    ).frame_bytes
 
 
 def _ends_session(error: Error) -> bool:

@@ -48,6 +48,13 @@ class SentLog:
         self._forgotten = received
         self._taken -= count
 
+    def begin_anew(self, first: str) -> None:
+        """Another session gets what is kept, after its `first` message; it counts from 1 again."""
+        if self._forgotten:  # else the first message is among those that are kept
+            self._kept.appendleft(first)
+            self._bytes += len(first)
+        self._forgotten = self._taken = 0
+
     def rewind(self, received: int) -> None:
         """A new connection: go on after the first `received` messages. Raises as above."""
         self.acknowledge(received)

@@ -30,6 +30,11 @@ class UnreliableProxy:
         self.connections = 0
         self.ws = ""
 
+    def forward_to(self, address: str) -> None:
+        """Let new connections go to another service."""
+        self._host, port = address.split(":")
+        self._port = int(port)
+
     def cut(self) -> None:
         """Lose what is connected now, with a reset."""
         for writer in self._writers:

@@ -345,12 +345,14 @@ async def readmitted(
 ) -> Connection | None:
     """Check the key before the upgrade, but not the room: the session has its place already.
 
+    So it may come back to a service that is draining, and be handed over.
+
     Returns:
         None when the client was refused over HTTP.
     """
     try:
         grant = lifecycle.keys.check(websocket, scope)
-        lifecycle.check_open()
+        lifecycle.check_running()
     except ProtocolError as refusal:
         await _refuse(websocket, lifecycle, refusal)
         return None
@@ -373,10 +375,13 @@ async def converse(
     peer: Peer,
     lifecycle: Lifecycle,
     run: Callable[[asyncio.TaskGroup], None],
+    *,
+    last_words_s: float = 0.0,
 ) -> None:
     """Run a session's tasks until one of them ends it, then say why and close.
 
     Args:
+        last_words_s: how long the session may take to end by itself when the drain is over.
         run: starts the session's own tasks in the group. A task ends the session by raising
             SessionEnded, ClientGone or a fatal ProtocolError.
     """
@@ -385,7 +390,7 @@ async def converse(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(peer.write())
-            group.create_task(_limit_session(lifecycle))
+            group.create_task(_limit_session(lifecycle, last_words_s))
             run(group)
     except* (SessionEnded, ClientGone, ProtocolError) as endings:
         ending = _first(endings)
@@ -395,7 +400,7 @@ async def converse(
     await _say_goodbye(peer, lifecycle, ending)
 
 
-async def _limit_session(lifecycle: Lifecycle) -> None:
+async def _limit_session(lifecycle: Lifecycle, last_words_s: float) -> None:
     try:
         async with asyncio.timeout(lifecycle.limits.session_s):
             await lifecycle.closing.wait()
@@ -404,7 +409,13 @@ async def _limit_session(lifecycle: Lifecycle) -> None:
             ErrorCode.SESSION_TOO_LONG,
             f"a session may last {lifecycle.limits.session_s:g} s; open a new one",
         ) from None
-    raise ProtocolError(ErrorCode.SHUTTING_DOWN, "the service is shutting down; connect again")
+    await asyncio.sleep(last_words_s)
+    raise shutting_down()
+
+
+def shutting_down() -> ProtocolError:
+    """What ends the sessions of a service that goes."""
+    return ProtocolError(ErrorCode.SHUTTING_DOWN, "the service is shutting down; connect again")
 
 
 async def _say_goodbye(peer: Peer, lifecycle: Lifecycle, ending: BaseException) -> None:

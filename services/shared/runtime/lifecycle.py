@@ -18,6 +18,9 @@ from services.shared.runtime.state_metrics import watch_state
 
 log = structlog.get_logger(__name__)
 
+LAST_WORDS_S = 20.0
+"""What sessions get beyond the drain for what they owe: a final, the end of what is being said."""
+_GOODBYE_S = 5.0
 HANG_S = 60.0
 """A batch that runs longer than this is taken for hung: liveness fails, the supervisor restarts."""
 
@@ -50,9 +53,9 @@ class Lifecycle:
         self.checks: list[Callable[[], str | None]] = []
         """Each says why something cannot serve just now; None: it can."""
         self.draining = asyncio.Event()
-        """Set when nobody can come in any more, also not come back."""
+        """Set when nobody new can come in any more; who has a session may come back to it."""
         self.closing = asyncio.Event()
-        """Set when sessions that outlived the drain must end now."""
+        """Set when sessions that outlived the drain must come to their end."""
         self.failed = asyncio.Event()
         self.ready = asyncio.Event()
         """The models are loaded and warm; stays set while draining."""
@@ -106,6 +109,11 @@ class Lifecycle:
         if self.phase is not Phase.READY:
             self._refuse(ErrorCode.SHUTTING_DOWN, "the service is shutting down")
 
+    def check_running(self) -> None:
+        """May somebody come back to a session? As :meth:`check_open`, but for the drain."""
+        if self.phase is not Phase.DRAINING or self.closing.is_set():
+            self.check_open()
+
     def _refuse(self, reason: ErrorCode, sentence: str) -> NoReturn:
         self.metrics.refused.labels(reason.value).inc()
         raise ProtocolError(reason, sentence)
@@ -116,7 +124,11 @@ class Lifecycle:
         self.failed.set()
 
     async def drain(self, limit_s: float) -> None:
-        """Refuse new sessions, let the live ones finish, then ask the rest to leave."""
+        """Refuse new sessions, let the live ones finish, then ask the rest to leave.
+
+        Sessions see `draining`, in which they go as soon as nothing is lost by it, and `closing`,
+        from which on they have `LAST_WORDS_S` to say what they owe.
+        """
         if self.phase is not Phase.FAILED:
             self.phase = Phase.DRAINING
         self.draining.set()
@@ -126,7 +138,7 @@ class Lifecycle:
                 await self._idle.wait()
         self.closing.set()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LAST_WORDS_S + _GOODBYE_S):
                 await self._idle.wait()
 
 

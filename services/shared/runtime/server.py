@@ -41,7 +41,7 @@ _M_ARENA_MAX = -8
 _GC_THRESHOLD = (5_000, 20, 50)
 """New objects a young collection, young ones a middle one, middle ones a full one (Python's own
 are 700, 10, 10)."""
-_GOODBYES_S = 30.0
+_GOODBYES_S = 45.0
 """What stopping may take beyond the drain: last finals, closing handshakes, models that stop."""
 
 log = structlog.get_logger(__name__)

@@ -94,6 +94,12 @@ class Rehearsal:
     def flush(self) -> None:
         self.send(Flush())
 
+    def depart(self) -> None:
+        """The service must go: what came is heard, and what is owed is waited for."""
+        self._hear(len(self._pending))
+        self._obey(self.session.depart(self.now))
+        self.wait(30.0)
+
     def stop(self) -> None:
         """Ends the session and waits for all that is owed."""
         self.send(Stop())

@@ -69,7 +69,7 @@ def test_every_message_has_an_example() -> None:
     shown = {json.loads(text)["type"] for text in messages("server")}
     named = set(re.findall(r"^\*\*`(\w+)`\*\*", README, re.MULTILINE)) | {"turn_resumed"}
     assert shown == named - {"start", "flush", "stop"}
-    assert len(shown) == 10
+    assert len(shown) == 11
 
 
 def test_every_field_of_start_is_in_the_table() -> None:

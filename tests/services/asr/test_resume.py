@@ -441,27 +441,6 @@ async def test_events_that_are_not_kept_any_more(start_service: Start) -> None:
     assert numbers(second) == [39, 40, 41]
 
 
-async def test_nobody_comes_back_to_a_service_that_shuts_down(start_service: Start) -> None:
-    service = start_service(server=ServerConfig(drain_s=10))
-    async with session(service.ws, start=RESUMABLE) as gone:
-        await hear_ack(gone, 1)
-        await lose(gone)
-    await eventually(lambda: service.metric("voice_asr_parked_sessions") == 1)
-    async with session(service.ws, start=RESUMABLE) as here:
-        await hear_ack(here, 1)
-        service.terminate()
-        await eventually(lambda: service.lifecycle.sessions == 1)
-        with pytest.raises(InvalidStatus) as refused:
-            query = f"?session_id={session_id(here)}"
-            await session(service.ws, query=query, ready=False).__aenter__()
-        assert refused.value.response.body is not None
-        assert json.loads(refused.value.response.body)["code"] == "shutting_down"
-        await here.audio(SECOND)
-        await here.stop()
-        assert here.text == "w4 w4 w4 w4 w4"
-    await eventually(lambda: not service.running)
-
-
 class VerboseEngine(FakeEngine):
     """Answers at a length that fills the buffers of the network."""
 

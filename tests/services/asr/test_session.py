@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.asr.commands import Cancel, Decode, End, Judge, Listen
+from services.asr.commands import Cancel, Decode, End, Judge, Leave, Listen
 from services.asr.endpointing import EndpointingOptions
 from services.asr.messages import (
     Final,
@@ -802,3 +802,61 @@ def test_a_talkative_quarter_of_an_hour_is_forgotten() -> None:
         call.silence(2240, [16_000])
     assert len(call.finals) == 60
     assert call.held_samples < 35 * 16_000
+
+
+# A service that must go.
+
+
+def test_departing_in_silence_says_nothing_and_leaves() -> None:
+    call = Rehearsal(start=SILENCE)
+    call.speak(600)
+    call.silence(900)
+    told = len(call.log)
+    assert call.session.resting
+    call.depart()
+    assert len(call.log) == told
+    assert call.commands[-1] == Leave(received_ms=1500, speech_ms=608, dropped_ms=0)
+    assert call.ended == 0
+
+
+def test_departing_ends_an_open_turn_and_waits_for_its_final() -> None:
+    call = Rehearsal(start=MANUAL, answers=[Answer(delay_s=2.0)])
+    call.speak(1024)
+    assert call.session.speaking
+    assert not call.session.resting
+    call.depart()
+    assert heard(call) == call.words(0, 16_384)
+    assert [final.turn_end for final in call.finals] == [True]
+    assert isinstance(call.commands[-1], Leave)
+
+
+def test_departing_after_stop_ends_as_the_client_wished() -> None:
+    call = Rehearsal(start=SILENCE, answers=[Answer(delay_s=2.0)])
+    call.speak(1024)
+    call.send(Stop())
+    call.depart()
+    assert call.ended == 1
+    assert isinstance(call.log[-1], Stopped)
+    assert not any(isinstance(command, Leave) for command in call.commands)
+
+
+@given(
+    parts=st.lists(st.tuples(st.integers(50, 3000), st.booleans()), max_size=8),
+    delay_s=st.sampled_from([0.0, 0.05, 0.4, 2.0]),
+    mode=st.sampled_from(list(TurnMode)),
+    chunk=st.integers(100, 4000),
+)
+@settings(max_examples=50, deadline=None)
+def test_whenever_it_departs_every_word_is_in_a_final(
+    parts: list[tuple[int, bool]], delay_s: float, mode: TurnMode, chunk: int
+) -> None:
+    call = Rehearsal(start=Start(turn=TurnOptions(mode=mode)), answers=[Answer(delay_s=delay_s)])
+    call.play(parts, [chunk])
+    call.depart()
+    leaves = [command for command in call.commands if isinstance(command, Leave)]
+    assert len(leaves) == 1
+    assert leaves[0].received_ms == len(call.voiced) // 16
+    assert leaves[0].dropped_ms == 0
+    assert isinstance(call.commands[-1], Leave), "nothing is said or asked after it"
+    starts = call.all(SpeechStarted)
+    assert sum(final.turn_end for final in call.finals) == len(starts)

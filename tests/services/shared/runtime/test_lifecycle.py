@@ -89,6 +89,22 @@ async def test_who_outlives_the_drain_is_asked_to_leave() -> None:
     await asyncio.wait_for(draining, 1.0)
 
 
+async def test_who_has_a_session_may_come_back_until_the_drain_is_over() -> None:
+    lifecycle = ready()
+    lifecycle.check_running()
+    with ExitStack() as session:
+        session.enter_context(lifecycle.admit())
+        draining = asyncio.create_task(lifecycle.drain(0.05))
+        await asyncio.sleep(0.01)
+        lifecycle.check_running()
+        with pytest.raises(ProtocolError, match="shutting down"):
+            lifecycle.check_open()
+        await asyncio.wait_for(lifecycle.closing.wait(), 1.0)
+        with pytest.raises(ProtocolError, match="shutting down"):
+            lifecycle.check_running()
+    await asyncio.wait_for(draining, 1.0)
+
+
 async def test_an_idle_service_drains_at_once() -> None:
     began = time.monotonic()
     await ready().drain(30.0)
