@@ -23,6 +23,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("say", "services.cli.say"),
     Command("voices", "services.cli.voices"),
     Command("models", "services.cli.models"),
+    Command("keys", "services.cli.keys"),
     Command("doctor", "services.cli.doctor"),
     Command("nginx", "services.balancer.cli"),
     Command("bench", "services.bench.cli"),

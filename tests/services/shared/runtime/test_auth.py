@@ -181,7 +181,7 @@ def test_a_token_opens_what_its_key_opens_and_it_names() -> None:
     door = Door(owner="acme")
     token = door.token(Scope.TTS, Scope.VOICES)
     grant = door.enter(token, Scope.TTS)
-    assert (grant.owner, grant.scopes) == ("acme", {Scope.TTS})
+    assert (grant.owner, grant.scopes) == ("acme", frozenset({Scope.TTS}))
     assert grant.holder == door.enter().holder
     with refused(ErrorCode.FORBIDDEN):
         door.enter(token, Scope.ASR)
