@@ -160,6 +160,9 @@ class Registry:
             log.warning("stray_left", channel=channel_id, why=str(error))
 
     def _is_orphan(self, channel: Channel) -> bool:
+        """A caller. Media channels are with the application, too, but they are no callers."""
+        if channel.id.startswith(self._prefixes.media):
+            return False
         return channel.id not in self._calls and channel.is_with(self._app)
 
     def _is_stray(self, channel: Channel) -> bool:

@@ -153,6 +153,22 @@ async def test_a_call_that_takes_too_long_is_ended(
     await nothing_left(asterisk)
 
 
+@KINDS
+async def test_a_call_that_goes_on_is_left_alone_by_the_sweeper(
+    asterisk: AsteriskServer, run_bridge: RunBridge, media: str
+) -> None:
+    listener = Listener()
+    async with run_bridge(asterisk, listener, media=media) as bridge:
+        await ready(bridge)
+        async with dial(server(asterisk), "1000") as call:
+            await asyncio.sleep(0.2)
+            await bridge.registry.reconcile()
+            await asyncio.sleep(0.3)
+            assert len(bridge.registry.calls) == 1
+            assert not call.over.is_set() and listener.ended.empty()
+        await settled(bridge)
+
+
 async def test_one_call_too_many_goes_to_the_fallback(
     asterisk: AsteriskServer, run_bridge: RunBridge
 ) -> None:
