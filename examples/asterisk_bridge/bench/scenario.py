@@ -168,8 +168,8 @@ async def hear_out(call: PhoneCall, since_s: float, patience_s: float) -> float 
     deadline = call.now_s() + patience_s
     while begin_s is not None and call.now_s() < deadline:
         _check(call)
-        latest_s = call.now_s() - _LATE_S
-        if not sound_spans(_since(call, latest_s - _QUIET_S), RATE):
+        from_s = call.now_s() - _LATE_S - _QUIET_S
+        if from_s > begin_s and not sound_spans(_since(call, from_s), RATE):
             break
         await asyncio.sleep(_POLL_S)
     return begin_s
