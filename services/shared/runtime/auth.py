@@ -194,7 +194,8 @@ class KeyRing:
             ticket = self.tokens.read(offered, record, self.now())
         except BadToken as error:
             raise ProtocolError(ErrorCode.UNAUTHORIZED, str(error)) from None
-        return self._grant(record, record.scopes & ticket.scopes, ticket)
+        # A token makes no others: they would outlive it.
+        return self._grant(record, (record.scopes & ticket.scopes) - {Scope.TOKENS}, ticket)
 
     def _grant(self, record: KeyRecord, scopes: frozenset[Scope], ticket: Ticket | None) -> Grant:
         # A token may be replaced while a session lasts, so whoever comes back need only be of the
