@@ -23,7 +23,7 @@ from services.bench.cluster.speech import FRAME_MS, Microphone, Utterance
 from services.client.asr import AsrStream, open_asr
 from services.client.connection import ServiceError
 from services.client.reconnect import Reconnect, ResumingAsrStream
-from services.shared.protocol.base import Error
+from services.shared.protocol.base import Error, ErrorCode
 
 SILENCE_MS = 700
 """Ends a turn that is not flushed; longer than any pause inside the recordings."""
@@ -198,7 +198,7 @@ class Ears:
         elif isinstance(message, Stopped):
             self._diary.stopped += 1
             self._diary.dropped_ms += message.dropped_ms
-        elif isinstance(message, Error):
+        elif isinstance(message, Error) and message.code is not ErrorCode.SHUTTING_DOWN:
             self._diary.errors.append(f"asr {message.code.value}")
 
     def _take_final(self, at: float, final: Final) -> None:

@@ -26,36 +26,11 @@ _PACES = 0.08
 _REPERTOIRE = 6
 _NOISE_DB = -70.0
 
-_LETTERS = tuple(
-    [
-        "alpha",
-        "bravo",
-        "charlie",
-        "delta",
-        "echo",
-        "foxtrot",
-        "golf",
-        "hotel",
-        "india",
-        "juliett",
-        "kilo",
-        "lima",
-        "mike",
-        "november",
-        "oscar",
-        "papa",
-        "quebec",
-        "romeo",
-        "sierra",
-        "tango",
-        "uniform",
-        "victor",
-        "whiskey",
-        "xray",
-        "yankee",
-        "zulu",
-    ]
+_WORDS = (
+    "alpha bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar "
+    "papa quebec romeo sierra tango uniform victor whiskey xray yankee zulu"
 )
+_LETTERS = tuple(_WORDS.split(" "))
 _SENTENCES = (
     "The table is yours from seven until nine.",
     "I have moved the delivery to Thursday morning.",
