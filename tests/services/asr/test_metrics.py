@@ -1,9 +1,32 @@
-"""What /metrics tells of finals."""
+"""What /metrics tells."""
 
+from pathlib import Path
+
+import httpx
 from prometheus_client import CollectorRegistry
 
+import services.asr
 from services.asr.messages import Final, Timings
 from services.asr.metrics import AsrMetrics
+from services.asr.recognition_failover import FailoverMetrics
+from tests.services import metrics_table
+from tests.services.asr.client import session
+from tests.services.asr.sounds import pcm, tone
+from tests.services.serving import LiveService
+
+README = (Path(services.asr.__path__[0]) / "README.md").read_text(encoding="utf-8")
+
+
+async def test_the_table_of_the_readme_is_what_the_service_tells(live: LiveService) -> None:
+    async with session(live.ws) as caller:
+        await caller.audio(pcm(tone(400, 1000)))
+        await caller.stop()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        await client.get(f"{live.http}/nowhere")
+    with_failover = CollectorRegistry()
+    FailoverMetrics(with_failover)
+    told = [*metrics_table.families(live), *with_failover.collect()]
+    metrics_table.check(README, told)
 
 
 def test_a_final_is_counted_with_its_timings() -> None:
