@@ -1,6 +1,7 @@
 """A client of the ASR service, for the command line, the demo and the benchmarks."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from services.client.connection import (
     headers_for,
     open_socket,
     refusal,
+    verified_by,
 )
 from services.client.reconnect import RECONNECT, Reconnect, ResumingAsrStream
 from services.shared.protocol.codec import encode
@@ -74,17 +76,19 @@ async def open_asr(
     *,
     key: str | None = None,
     reconnect: Reconnect | None = RECONNECT,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[AsrStream]:
     """Connect to `ws://host:port` and start a session.
 
     Args:
         reconnect: how to go on when the connection is lost; None: not at all.
+        tls: for `wss://`, see :func:`.trusting`.
 
     Raises:
         ServiceError: unreachable or refused.
     """
     if reconnect is not None:
-        stream = ResumingAsrStream(url, start, key, reconnect)
+        stream = ResumingAsrStream(url, start, key, reconnect, tls)
         await stream.connect()
         running = asyncio.create_task(stream.run())
         try:
@@ -93,7 +97,7 @@ async def open_asr(
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         return
-    socket = await open_socket(f"{url}/v1/stream/asr", key)
+    socket = await open_socket(f"{url}/v1/stream/asr", key, tls=tls)
     async with socket:
         ready = await first_message(socket, server_codec(), Ready)
         await socket.send(encode(start))
@@ -108,6 +112,7 @@ async def transcribe_file(
     language: str | None = None,
     word_timestamps: bool = False,
     timeout_s: float = 3600.0,
+    tls: ssl.SSLContext | None = None,
 ) -> Transcript:
     """Send a recording to `http://host:port`.
 
@@ -119,7 +124,9 @@ async def transcribe_file(
         fields["language"] = language
     timeout = httpx.Timeout(timeout_s, connect=10.0)
     try:
-        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=timeout, trust_env=False, verify=verified_by(url, tls)
+        ) as client:
             with path.open("rb") as file:
                 answer = await client.post(
                     f"{url}/v1/transcribe",

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import ssl
+from pathlib import Path
 from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -30,10 +32,31 @@ def headers_for(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-async def open_socket(url: str, key: str | None, *, dead_s: float = 40.0) -> ClientConnection:
+def trusting(ca: Path) -> ssl.SSLContext:
+    """For `tls` of the clients: trust what this authority signed, and nothing else. Blocks.
+
+    Without it those are trusted that the system trusts (`SSL_CERT_FILE` names others).
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(ca)
+    return context
+
+
+def verified_by(url: str, tls: ssl.SSLContext | None) -> ssl.SSLContext | bool:
+    """For `verify` of httpx, which would trust a list of its own."""
+    if tls is not None:
+        return tls
+    return ssl.create_default_context() if url.startswith("https:") else True
+
+
+async def open_socket(
+    url: str, key: str | None, *, dead_s: float = 40.0, tls: ssl.SSLContext | None = None
+) -> ClientConnection:
     """Open a WebSocket.
 
     Args:
+        tls: for `wss://`, see :func:`trusting`.
         dead_s: a service that answers no ping for so long is taken for gone.
 
     Raises:
@@ -50,6 +73,7 @@ async def open_socket(url: str, key: str | None, *, dead_s: float = 40.0) -> Cli
             ping_timeout=dead_s / 2,
             compression=None,
             proxy=None,
+            ssl=tls if url.startswith("wss:") else None,
         )
     except InvalidStatus as error:
         raise refusal(error.response.status_code, error.response.body or b"") from None

@@ -10,6 +10,7 @@ that is. What is left goes to a session of another instance; the caller sees one
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -66,7 +67,14 @@ RECONNECT = Reconnect()
 class ResumingAsrStream:
     """One live session over as many connections as it takes. :func:`.open_asr` makes it."""
 
-    def __init__(self, url: str, start: Start, key: str | None, options: Reconnect) -> None:
+    def __init__(
+        self,
+        url: str,
+        start: Start,
+        key: str | None,
+        options: Reconnect,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.ready: Ready
         self.connections = 0
         """How many there were."""
@@ -76,6 +84,7 @@ class ResumingAsrStream:
         """When the one before was lost."""
         self._url = f"{url}/v1/stream/asr"
         self._key = key
+        self._tls = tls
         self._options = options
         self._codec = server_codec()
         self._socket: ClientConnection
@@ -145,7 +154,7 @@ class ResumingAsrStream:
         Raises:
             ServiceError: unreachable or refused.
         """
-        socket = await open_socket(self._url, self._key, dead_s=self._options.dead_s)
+        socket = await self._open(self._url)
         async with _closing_unless_used(socket):
             self.ready = await first_message(socket, self._codec, Ready)
         self._use(socket, received=0)
@@ -266,7 +275,7 @@ class ResumingAsrStream:
     async def _resume(self) -> None:
         query = urlencode({"session_id": self.session_id, "last_event": self._last_event})
         address = f"{self._url}?{query}"
-        socket = await open_socket(address, self._key, dead_s=self._options.dead_s)
+        socket = await self._open(address)
         try:
             async with _closing_unless_used(socket):
                 resumed = await first_message(socket, self._codec, Resumed)
@@ -277,6 +286,9 @@ class ResumingAsrStream:
                 return
             raise
         self._use(socket, received=resumed.received)
+
+    async def _open(self, address: str) -> ClientConnection:
+        return await open_socket(address, self._key, dead_s=self._options.dead_s, tls=self._tls)
 
     def _use(self, socket: ClientConnection, *, received: int) -> None:
         self._socket = socket

@@ -1,5 +1,6 @@
 """A client of the TTS service, for the command line, the demo and the benchmarks."""
 
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from services.client.connection import (
     headers_for,
     open_socket,
     refusal,
+    verified_by,
 )
 from services.shared.protocol.codec import encode
 from services.tts.messages import (
@@ -69,24 +71,34 @@ class TtsStream:
 
 @asynccontextmanager
 async def open_tts(
-    url: str, *, key: str | None = None, dead_s: float = 40.0
+    url: str,
+    *,
+    key: str | None = None,
+    dead_s: float = 40.0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[TtsStream]:
     """Connect to `ws://host:port`.
 
     Args:
         dead_s: a service that answers no ping for so long is taken for gone.
+        tls: for `wss://`, see :func:`.trusting`.
 
     Raises:
         ServiceError: unreachable or refused.
     """
-    socket = await open_socket(f"{url}/v1/stream/tts", key, dead_s=dead_s)
+    socket = await open_socket(f"{url}/v1/stream/tts", key, dead_s=dead_s, tls=tls)
     async with socket:
         ready = await first_message(socket, server_codec(), Ready)
         yield TtsStream(socket, ready)
 
 
 async def synthesize(
-    url: str, wanted: dict[str, Any], *, key: str | None = None, timeout_s: float = 600.0
+    url: str,
+    wanted: dict[str, Any],
+    *,
+    key: str | None = None,
+    timeout_s: float = 600.0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[bytes]:
     """The audio of `POST http://host:port/v1/synthesize`, as it arrives.
 
@@ -99,7 +111,9 @@ async def synthesize(
     timeout = httpx.Timeout(timeout_s, connect=10.0)
     try:
         async with (
-            httpx.AsyncClient(timeout=timeout, trust_env=False) as client,
+            httpx.AsyncClient(
+                timeout=timeout, trust_env=False, verify=verified_by(url, tls)
+            ) as client,
             client.stream(
                 "POST", f"{url}/v1/synthesize", json=wanted, headers=headers_for(key)
             ) as answer,

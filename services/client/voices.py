@@ -1,6 +1,7 @@
 """A client of `/v1/voices`: the voices of a service, and those that one clones."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from services.client.connection import ServiceError, headers_for, refusal
+from services.client.connection import ServiceError, headers_for, refusal, verified_by
 from services.tts.voice_messages import VoiceDetail, VoiceInfo, VoiceList
 
 _TIMEOUT_S = 120.0
@@ -27,11 +28,17 @@ class Voices:
 
     @classmethod
     @asynccontextmanager
-    async def at(cls, url: str, *, key: str | None = None) -> AsyncIterator[Self]:
+    async def at(
+        cls, url: str, *, key: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[Self]:
         """Of the service at `http://host:port`."""
         timeout = httpx.Timeout(_TIMEOUT_S, connect=10.0)
         async with httpx.AsyncClient(
-            base_url=url, timeout=timeout, trust_env=False, headers=headers_for(key)
+            base_url=url,
+            timeout=timeout,
+            trust_env=False,
+            headers=headers_for(key),
+            verify=verified_by(url, tls),
         ) as http:
             yield cls(http)
 
