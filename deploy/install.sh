@@ -1,0 +1,419 @@
+#!/usr/bin/env bash
+# Installs the speech services on this machine, from the checkout that this script is in.
+#
+#   deploy/install.sh install   [OPTIONS]   user, folders, release, models, keys, units, nginx; start all.
+#                                           Again: the same release changes nothing, another one is an upgrade
+#   deploy/install.sh rollback  [--dry-run] back to the release before, instance by instance
+#   deploy/install.sh restart   [--dry-run] instance by instance: no session is lost, new ones go elsewhere
+#   deploy/install.sh status                releases, and how every unit is
+#   deploy/install.sh uninstall [--purge]   configuration, keys, models, voices and recordings stay without --purge
+#
+#   --asr PORTS, --tts PORTS   instances, by their ports    (first time: 8001,8011 and 8002,8012; then: as they are)
+#   --groups NAMES             of pyproject.toml            (asr,tts,piper,agent)
+#   --stack NAMES              chatterbox, nemo: their environments, too (scripts/make_engine_env.sh)
+#   --models IDS               of `voice models list`; none (the default set)
+#   --python WHICH             version or path              (3.11)
+#   --bridge, --llm            with the Asterisk bridge; with vLLM's unit
+#   --nginx OPTIONS            of `voice nginx`, as one argument; kept for the next time
+#                              (--plain --listen 127.0.0.1:8080: nobody else reaches it, and no certificate is needed)
+#   --no-nginx                 each instance at its own port
+#   --no-start                 install, start nothing
+#   --dry-run                  print every step, change nothing
+#   --root DIR                 below DIR, for tests: no user, no systemctl, no running nginx
+#
+# Needs root, uv, git, curl, systemd and, unless told otherwise, nginx.
+set -euo pipefail
+trap 'echo "install.sh: stopped at line $LINENO" >&2' ERR
+checkout=$(dirname "$(dirname "$(readlink -f "$0")")")
+
+usage() {
+  sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "$0"
+}
+
+die() {
+  echo "install.sh: $1" >&2
+  exit 1
+}
+
+asr='' tts='' groups=asr,tts,piper,agent stacks='' models=default python=3.11 nginx_options='' root=''
+bridge=false llm=false nginx=true start=true dry=false purge=false
+command=${1:-help}
+[[ $# == 0 ]] || shift
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --asr | --tts | --groups | --stack | --models | --python | --nginx | --root)
+      [[ $# -gt 1 ]] || die "$1 wants a value"
+      ;;&
+    --asr) asr=$2 && shift ;;
+    --tts) tts=$2 && shift ;;
+    --groups) groups=$2 && shift ;;
+    --stack) stacks=$2 && shift ;;
+    --models) models=$2 && shift ;;
+    --python) python=$2 && shift ;;
+    --nginx) nginx_options=$2 && shift ;;
+    --root) root=$(realpath -m "$2") && shift ;;
+    --bridge) bridge=true ;;
+    --llm) llm=true ;;
+    --no-nginx) nginx=false ;;
+    --no-start) start=false ;;
+    --dry-run) dry=true ;;
+    --purge) purge=true ;;
+    *) die "$1 is no option; deploy/install.sh help" ;;
+  esac
+  shift
+done
+for ports in "$asr" "$tts"; do
+  [[ $ports =~ ^([0-9]{1,5}(,[0-9]{1,5})*)?$ ]] || die "$ports: ports with commas between are wanted"
+done
+
+user=voice-services
+home=$root/opt/voice-services
+etc=$root/etc/voice-services
+state=$root/var/lib/voice-services
+units=$root/etc/systemd/system
+site=$root/etc/nginx/conf.d/voice.conf
+installed=$root/usr/local/bin/voice
+live=true # is this the machine that runs, and not a folder of it?
+[[ -z $root ]] || live=false
+
+# What changes anything goes through these three.
+
+step() { # step COMMAND…
+  printf '+'
+  printf ' %q' "$@"
+  printf '\n'
+  $dry || "$@"
+}
+
+system() { # system COMMAND…: only where the machine runs
+  if $live; then step "$@"; else printf '(not below --root) %s\n' "$*"; fi
+}
+
+put() { # put FILE MODE [GROUP] <CONTENT: unless it says so already
+  local file=$1 mode=$2 group=${3:-root} content
+  content=$(cat; printf x)
+  content=${content%x}
+  if [[ -e $file ]] && cmp --silent "$file" <(printf %s "$content"); then return; fi
+  echo "+ write $file"
+  $dry && return
+  printf %s "$content" >"$file.new"
+  chmod "$mode" "$file.new"
+  ! $live || chgrp "$group" "$file.new"
+  mv -f "$file.new" "$file"
+}
+
+put_once() { # the same, but what is there is the operator's
+  if [[ -e $1 ]]; then cat >/dev/null; else put "$@"; fi
+}
+
+folder() { # folder PATH MODE OWNER
+  if [[ -d $1 ]]; then return; fi
+  if $live; then step install -d -m "$2" -o "${3%:*}" -g "${3#*:}" "$1"; else step install -d -m "$2" "$1"; fi
+}
+
+# The parts of an installation.
+
+check_machine() {
+  local tool
+  for tool in uv git curl; do
+    command -v "$tool" >/dev/null || die "$tool is missing"
+  done
+  $live || return 0
+  $dry || [[ $(id -u) == 0 ]] || die "run this as root, or with --dry-run or --root DIR"
+  command -v systemctl >/dev/null || die "systemd is missing"
+  if $nginx && ! PATH=$PATH:/usr/sbin command -v nginx >/dev/null; then
+    die "nginx is missing: apt-get install nginx-light, or say --no-nginx"
+  fi
+}
+
+make_user() {
+  $live || return 0
+  getent passwd "$user" >/dev/null ||
+    step useradd --system --user-group --home-dir "$state" --shell /usr/sbin/nologin "$user"
+  if $llm && ! getent passwd voice-llm >/dev/null; then
+    step useradd --system --user-group --home-dir /var/lib/voice-llm --shell /usr/sbin/nologin voice-llm
+  fi
+}
+
+make_folders() {
+  folder "$home/releases" 0755 root:root
+  folder "$etc" 0750 "root:$user"
+  folder "$state" 0750 "$user:$user"
+  folder "$state/models" 0750 "$user:$user"
+  folder "$root/var/cache/voice-services" 0750 "$user:$user"
+  folder "$units" 0755 root:root
+  folder "$(dirname "$installed")" 0755 root:root
+}
+
+version_of() { # of a checkout; one with changes has a name of its own for each state
+  local name changes
+  name=$(git -C "$1" describe --always --tags)
+  changes=$(git -C "$1" diff HEAD | sha256sum | cut -c1-8)
+  [[ -z $(git -C "$1" diff HEAD --name-only) ]] || name+=-$changes
+  echo "$name"
+}
+
+make_release() { # make_release NAME: complete or not there
+  local release=$home/releases/$1 options=(--frozen --no-default-groups --compile-bytecode --python "$python") group
+  if [[ -e $release/.complete ]]; then
+    echo "release $1 is there"
+    return
+  fi
+  step rm -rf "$release"
+  folder "$release" 0755 root:root
+  echo "+ the files that git knows: $checkout -> $release"
+  $dry || git -C "$checkout" ls-files -z | tar -C "$checkout" --null --ignore-failed-read -T - -c | tar -x --no-same-owner -C "$release"
+  for group in ${groups//,/ }; do options+=(--group "$group"); done
+  # Python must not come from somebody's home, which the units hide.
+  step env UV_PYTHON_INSTALL_DIR="$home/python" uv sync --quiet --directory "$release" "${options[@]}"
+  for group in ${stacks//,/ }; do
+    step env UV_PYTHON_INSTALL_DIR="$home/python" "$release/scripts/make_engine_env.sh" "$group" "$release/.venv-$group"
+  done
+  if ! $dry; then
+    case $(readlink -f "$release/.venv/bin/python") in
+      /root/* | /home/* | /run/user/*)
+        if $live; then die "$(readlink -f "$release/.venv/bin/python") is in a home, which the units cannot see: --python PATH"; fi
+        ;;
+    esac
+  fi
+  step touch "$release/.complete"
+}
+
+use_release() { # use_release NAME: from now on what starts is of this release
+  local before
+  before=$(readlink "$home/current" 2>/dev/null || true)
+  [[ $before != "releases/$1" ]] || return 0
+  if [[ -n $before ]]; then
+    step ln -sfnT "$before" "$home/previous"
+  fi
+  step ln -sfnT "releases/$1" "$home/current.new"
+  step mv -fT "$home/current.new" "$home/current"
+}
+
+forget_old_releases() { # all but the three newest, the current and the previous one
+  local name kept=0
+  while read -r name; do
+    kept=$((kept + 1))
+    case releases/$name in "$(readlink "$home/current")" | "$(readlink "$home/previous")") continue ;; esac
+    ((kept <= 3)) || step rm -rf "$home/releases/$name"
+  done < <(ls -1t "$home/releases" 2>/dev/null || true)
+}
+
+ports_of() { # ports_of asr: as they are installed
+  { find "$etc" -maxdepth 1 -name "$1-*.env" 2>/dev/null || true; } | sed "s/.*$1-\([0-9]*\)\.env/\1/" | sort -n | paste -sd, -
+}
+
+write_configuration() {
+  local kind port
+  for kind in asr tts; do
+    put_once "$etc/$kind.yaml" 0640 "$user" <"$checkout/services/$kind/config.yaml"
+  done
+  put_once "$etc/voice.env" 0640 "$user" <<'TEXT'
+# For all instances. keys.json: `voice keys`; what nginx shows to others is asked for a key.
+ASR__SERVER__KEYS_FILE=/var/lib/voice-services/keys.json
+TTS__SERVER__KEYS_FILE=/var/lib/voice-services/keys.json
+ASR__SERVER__TOKEN_SECRET_FILE=/var/lib/voice-services/token-secret
+TTS__SERVER__TOKEN_SECRET_FILE=/var/lib/voice-services/token-secret
+TEXT
+  for kind in asr tts; do
+    for port in ${!kind//,/ }; do
+      put_once "$etc/$kind-$port.env" 0640 "$user" <<TEXT
+# The ${kind^^} instance at port $port. Its configuration is ${kind}.yaml; what differs stands here.
+# VOICE_CPUS=0-7
+# CUDA_VISIBLE_DEVICES=0
+# VOICE_VENV=.venv-chatterbox
+# ${kind^^}__LIMITS__MAX_SESSIONS=30
+TEXT
+    done
+  done
+  $bridge || return 0
+  put_once "$etc/bridge.yaml" 0640 "$user" <"$checkout/examples/asterisk_bridge/config.yaml"
+  put_once "$etc/voice-agent.yaml" 0640 "$user" <<'TEXT'
+asr_url: http://127.0.0.1:8001 # several instances: nginx's address
+tts_url: http://127.0.0.1:8002
+store:
+  url: sqlite:////var/lib/voice-services/agent.db # postgresql://… for several bridges
+TEXT
+  put_once "$etc/bridge.env" 0640 "$user" <<'TEXT'
+# BRIDGE__ARI__PASSWORD=
+# VOICE_AGENT__ASR_KEY= and VOICE_AGENT__TTS_KEY= are those of `voice keys create bridge`
+TEXT
+}
+
+make_keys() { # the first key is shown once; services refuse to start without the files
+  if [[ ! -e $state/token-secret ]]; then
+    system "$installed" keys secret "$state/token-secret"
+  fi
+  if [[ ! -e $state/keys.json ]]; then
+    echo "The first key, which is not shown again:"
+    system "$installed" keys create operator
+  fi
+}
+
+fetch_models() {
+  case $models in
+    none) ;;
+    default) system "$installed" models download ;;
+    *)
+      # shellcheck disable=SC2086 # ids are words
+      system "$installed" models download ${models//,/ }
+      ;;
+  esac
+}
+
+install_units() {
+  local unit from=$home/current
+  ! $dry || from=$checkout
+  for unit in "$from"/deploy/systemd/*; do
+    [[ $unit != */voice-llm.service ]] || $llm || continue
+    [[ $unit != */voice-bridge.service ]] || $bridge || continue
+    put "$units/${unit##*/}" 0644 <"$unit"
+  done
+  system systemctl daemon-reload
+}
+
+addresses() { # addresses 8001,8011
+  local port list=''
+  for port in ${1//,/ }; do list+=,127.0.0.1:$port; done
+  echo "${list#,}"
+}
+
+install_nginx() {
+  local kept=$etc/nginx.options options text
+  $nginx || return 0
+  [[ -n $nginx_options ]] || nginx_options=$(cat "$kept" 2>/dev/null || echo "--plain --listen 127.0.0.1:8080")
+  put "$kept" 0640 "$user" <<<"$nginx_options"
+  read -ra options <<<"$nginx_options"
+  case " $nginx_options " in *" --asr"* | *" --tts"*) ;; *)
+    options+=(--asr "$(addresses "$asr")" --tts "$(addresses "$tts")") ;;
+  esac
+  printf '+ voice nginx'
+  printf ' %q' "${options[@]}"
+  printf '\n'
+  if $dry; then return; fi
+  folder "$(dirname "$site")" 0755 root:root
+  text=$(PATH=$PATH:/usr/sbin "$home/current/.venv/bin/voice" nginx "${options[@]}") || die "nginx was left as it is"
+  cp -f "$site" "$site.before" 2>/dev/null || true
+  put "$site" 0644 <<<"$text"
+  $live || return 0
+  if ! PATH=$PATH:/usr/sbin nginx -t -q; then
+    if [[ -e $site.before ]]; then mv -f "$site.before" "$site"; else rm -f "$site"; fi
+    die "nginx refuses its configuration; it was left as it is"
+  fi
+  rm -f "$site.before"
+  system systemctl reload-or-restart nginx
+}
+
+active_units() { # instances first, the bridge last, which needs them
+  systemctl list-units --plain --no-legend --state=active,activating,reloading,failed 'voice-asr@*' 'voice-tts@*' 'voice-bridge*' |
+    awk '{ print $1 }' | sort
+}
+
+# Units are of Type=notify: a restart returns when the instance can take sessions again. The kinds take turns
+# by themselves, because only one instance is away at a time.
+rolling_restart() {
+  local unit
+  $live || return 0
+  while read -r unit; do
+    [[ -n $unit ]] || continue
+    case $unit in voice-bridge*) continue ;; esac
+    step systemctl restart "$unit" ||
+      die "$unit did not come back; the others still run what they ran before. journalctl -u $unit; deploy/install.sh rollback"
+  done < <(active_units)
+  if systemctl is-active --quiet voice-bridge; then
+    echo "voice-bridge goes on as it is: a restart ends calls after calls.drain_s. systemctl restart voice-bridge"
+  fi
+}
+
+start_all() {
+  local kind port list=(voice.target)
+  for kind in asr tts; do
+    for port in ${!kind//,/ }; do list+=("voice-$kind@$port.service"); done
+  done
+  ! $bridge || list+=(voice-bridge.service)
+  ! $llm || list+=(voice-llm.service)
+  system systemctl enable --quiet "${list[@]}"
+  ! $start || system systemctl start "${list[@]}"
+}
+
+remove_missing_instances() { # whose env file is there, and that --asr or --tts does not name
+  local kind port
+  for kind in asr tts; do
+    for port in $(ports_of "$kind" | tr , ' '); do
+      [[ ,${!kind}, != *,$port,* ]] || continue
+      system systemctl disable --now "voice-$kind@$port.service"
+      step mv "$etc/$kind-$port.env" "$etc/$kind-$port.env.removed"
+    done
+  done
+}
+
+do_install() {
+  local version before
+  check_machine
+  asr=${asr:-$(ports_of asr)} tts=${tts:-$(ports_of tts)}
+  asr=${asr:-8001,8011} tts=${tts:-8002,8012}
+  version=$(version_of "$checkout")
+  before=$(readlink "$home/current" 2>/dev/null || true)
+  [[ ! -e $units/voice-bridge.service ]] || bridge=true
+  [[ ! -e $units/voice-llm.service ]] || llm=true
+  make_user
+  make_folders
+  make_release "$version"
+  use_release "$version"
+  write_configuration
+  step ln -sfn "/opt/voice-services/current/deploy/voice" "$installed"
+  fetch_models
+  make_keys
+  install_units
+  remove_missing_instances
+  if [[ -n $before && $before != "releases/$version" ]] && $start; then rolling_restart; fi
+  start_all
+  install_nginx
+  forget_old_releases
+  echo "$version is installed. deploy/install.sh status; deploy/README.md"
+}
+
+do_rollback() {
+  local to
+  check_machine
+  to=$(readlink "$home/previous" 2>/dev/null) || die "there is no release before this one"
+  [[ -e $home/$to/.complete || $dry == true ]] || die "$to is not complete"
+  [[ ! -e $units/voice-bridge.service ]] || bridge=true
+  [[ ! -e $units/voice-llm.service ]] || llm=true
+  use_release "${to#releases/}"
+  install_units
+  rolling_restart
+  echo "${to#releases/} is in use again"
+}
+
+do_status() {
+  echo "current:  $(readlink "$home/current" 2>/dev/null || echo none)"
+  echo "previous: $(readlink "$home/previous" 2>/dev/null || echo none)"
+  $live || return 0
+  systemctl list-units --all --no-pager 'voice*' nginx.service
+}
+
+do_uninstall() {
+  check_machine
+  system systemctl disable --now voice.target 'voice-asr@*' 'voice-tts@*' voice-bridge voice-llm 2>/dev/null || true
+  step rm -f "$units"/voice-{asr@,tts@,bridge,llm}.service "$units/voice.target" "$installed" "$site"
+  system systemctl daemon-reload
+  if $live && systemctl is-active --quiet nginx; then step systemctl reload nginx; fi
+  step rm -rf "$home"
+  if $purge; then
+    step rm -rf "$etc" "$state" "$root/var/cache/voice-services"
+    if $live && getent passwd "$user" >/dev/null; then step userdel "$user"; fi
+  else
+    echo "Kept: $etc, $state (keys, models, voices, recordings, database); --purge removes them."
+  fi
+}
+
+case $command in
+  install | upgrade) do_install ;;
+  rollback) do_rollback ;;
+  restart) check_machine && rolling_restart ;;
+  status) do_status ;;
+  uninstall) do_uninstall ;;
+  help | -h | --help) usage ;;
+  *) usage >&2 && exit 2 ;;
+esac
