@@ -9,7 +9,6 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -126,25 +125,28 @@ class Campaign:
         )
 
     def _run_target(self, target: Target, most: int | None, end: float | None) -> None:
-        count = self.counts[target.name]
-        began, number = time.monotonic(), 0
-        with ExitStack() as stack:
-            stack.enter_context(quiet())
-            attempt = stack.enter_context(target.open())
-            while (most is None or number < most) and (end is None or time.monotonic() < end):
-                data = input_bytes(target, self.seed, number)
-                self._watch(f"{target.name} input {number} of seed {self.seed}")
-                try:
-                    took = attempt_once(target, attempt, data)
-                    count.slowest_s = max(count.slowest_s, took)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-                    count.findings.append(self._finding(target, attempt, number, data, error))
-                number += 1
-                if len(count.findings) >= _MOST_FINDINGS:
-                    break
+        count, began = self.counts[target.name], time.monotonic()
+        try:
+            with quiet(), target.open() as attempt:
+                self._try_all(target, attempt, most, end)
+        except Exception as error:  # noqa: BLE001 - it was harmed, but by which input nobody knows
+            count.findings.append(Finding(target.name, count.inputs, b"", error))
         faulthandler.cancel_dump_traceback_later()
-        count.inputs += number
         count.seconds += time.monotonic() - began
+
+    def _try_all(self, target: Target, attempt: Try, most: int | None, end: float | None) -> None:
+        count = self.counts[target.name]
+        while (most is None or count.inputs < most) and (end is None or time.monotonic() < end):
+            data = input_bytes(target, self.seed, count.inputs)
+            self._watch(f"{target.name} input {count.inputs} of seed {self.seed}")
+            try:
+                took = attempt_once(target, attempt, data)
+                count.slowest_s = max(count.slowest_s, took)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+                count.findings.append(self._finding(target, attempt, count.inputs, data, error))
+            count.inputs += 1
+            if len(count.findings) >= _MOST_FINDINGS:
+                return
 
     def _watch(self, what: str) -> None:
         """Also code that holds the interpreter for ever is found, or that ends the process."""

@@ -22,6 +22,7 @@ import uvloop
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from services.shared.models.errors import ModelError
 from services.shared.runtime.config import (
@@ -47,10 +48,23 @@ _GOODBYES_S = 45.0
 log = structlog.get_logger(__name__)
 
 
+_NO_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
 def _web_sockets(linger_s: float) -> type[WebSocketsSansIOProtocol]:
     """uvicorn closes a connection when all is read, which may be never; this gives up."""
 
     class LingeringWebSockets(WebSocketsSansIOProtocol):
+        def data_received(self, data: bytes) -> None:
+            try:
+                super().data_received(data)
+            except InvalidState:  # a text that is not UTF-8, and behind it the client's close
+                self.transport.close()
+            if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                # E.g. a header of more than 8 KiB, of which uvicorn would say nothing, for ever.
+                self.transport.write(_NO_REQUEST)
+                self.transport.close()
+
         def connection_lost(self, exc: Exception | None) -> None:
             if self.conn.close_rcvd is None:  # uvicorn would say 1005: closed, without a code
                 self.queue.put_nowait({"type": "websocket.disconnect", "code": VANISHED})

@@ -8,8 +8,10 @@ from tests.fuzz.targets import (
     asr_session,
     asterisk,
     google_results,
+    http,
     llm_stream,
     media,
+    sockets,
     tts_messages,
     tts_session,
     tts_wording,
@@ -36,4 +38,11 @@ PURE: tuple[Target, ...] = (
     Target("media_references", lambda: nullcontext(media.reference), limit_s=5.0, share=1),
 )
 """Without sockets: most of the inputs, since they cost the least."""
-EVERY: tuple[Target, ...] = PURE
+LIVE: tuple[Target, ...] = (
+    Target("ws_asr", sockets.asr, limit_s=20.0, waits=True, share=3),
+    Target("ws_tts", sockets.tts, limit_s=20.0, waits=True, share=3),
+    Target("http_asr", http.asr, limit_s=20.0, waits=True, share=2),
+    Target("http_tts", http.tts, limit_s=20.0, waits=True, share=2),
+)
+"""Over real sockets, against the services as they run."""
+EVERY: tuple[Target, ...] = (*PURE, *LIVE)
