@@ -125,9 +125,9 @@ class Scheduler(Generic[P, R]):
         batch_cost: cost of one payload in any unit, from which the time of a batch is predicted.
         max_batch_s: longest batch by prediction from what earlier ones took for their cost, so that
             a crowd of cheap jobs does not make the next urgent one wait; a single job always runs.
-        gather_s: least time from one batch of a lane to its next. Cheap jobs in crowds would each
-            wake the thread, which then fights the event loop for the interpreter; a job that comes
-            after a pause is not delayed.
+        gather_s: least time from an URGENT batch of a lane to its next batch. Cheap jobs in crowds
+            would each wake the thread, which then fights the event loop for the interpreter; a job
+            that comes after a pause is not delayed, nor is work that waits for its own answers.
     """
 
     def __init__(
@@ -256,8 +256,12 @@ class Scheduler(Generic[P, R]):
                 self._pace.learn(batch.cost, run_s)
                 self._condition.notify()  # work that had to leave a lane free may run now
             self._deliver(batch, results, run_s * 1000)
-            if (rest_s := batch.started + self._gather_s - time.monotonic()) > 0:
-                time.sleep(rest_s)
+            self._rest_after(batch)
+
+    def _rest_after(self, batch: "_Batch[P, R]") -> None:
+        rest_s = batch.started + self._gather_s - time.monotonic()
+        if batch.priority is Priority.URGENT and rest_s > 0:
+            time.sleep(rest_s)
 
     def _take(self, lane: int) -> "_Batch[P, R] | None":
         """Wait for work and take the most urgent job with others that may share its batch."""

@@ -516,10 +516,10 @@ async def test_jobs_that_trickle_in_are_gathered() -> None:
     )
     scheduler.start()
     try:
-        first = await scheduler.submit(0)
+        first = await scheduler.submit(0, priority=Priority.URGENT)
         later = []
         for number in range(1, 11):
-            later.append(scheduler.submit(number))
+            later.append(scheduler.submit(number, priority=Priority.URGENT))
             await asyncio.sleep(0.002)
         done = await asyncio.gather(*later)
     finally:
@@ -535,11 +535,11 @@ async def test_a_job_after_a_pause_is_not_held_back_by_gathering() -> None:
     )
     scheduler.start()
     try:
-        await scheduler.submit(0)
+        await scheduler.submit(0, priority=Priority.URGENT)
         waits = []
         for number in range(5):
             await asyncio.sleep(0.1)
-            waits.append((await scheduler.submit(number)).queue_ms)
+            waits.append((await scheduler.submit(number, priority=Priority.URGENT)).queue_ms)
     finally:
         assert await scheduler.close()
     assert min(waits) < 25
