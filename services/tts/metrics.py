@@ -11,6 +11,7 @@ class TtsMetrics:
     """The service's own metrics, in its registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
         self.models = ModelMetrics(registry)
         self.characters = Counter(
             "voice_tts_characters", "Characters given to engines", registry=registry
