@@ -92,6 +92,11 @@ class Session:
         return any(context.plan for context in self._queue.contexts.values())
 
     @property
+    def open_contexts(self) -> int:
+        """Contexts that were started and are neither finished nor cancelled."""
+        return len(self._queue.contexts)
+
+    @property
     def wake_at(self) -> float | None:
         """When :meth:`tick` has something to do, unless more text comes before."""
         pauses = [context.paused_since for context in self._queue.contexts.values()]

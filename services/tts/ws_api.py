@@ -8,7 +8,13 @@ import structlog
 from fastapi import APIRouter, WebSocket
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
-from services.shared.runtime.connection import Connection, SessionEnded, admitted, converse
+from services.shared.runtime.connection import (
+    Connection,
+    SessionEnded,
+    admitted,
+    converse,
+    shutting_down,
+)
 from services.shared.runtime.edge import error_response
 from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
@@ -37,6 +43,8 @@ log = structlog.get_logger(__name__)
 _AHEAD_S = 3.0
 """Of audio that is sent in real time no more than this is made before: a cancel wastes it."""
 _WAIT_S = 0.5
+_LEAVE_S = 0.05
+"""How often a session that should leave looks whether its last context is over."""
 
 
 def stream_routes(service: TtsService) -> APIRouter:
@@ -76,9 +84,7 @@ class Conversation:
     piles up.
     """
 
-    def __init__(
-        self, connection: Connection, service: TtsService, lifecycle: Lifecycle
-    ) -> None:
+    def __init__(self, connection: Connection, service: TtsService, lifecycle: Lifecycle) -> None:
         self._connection = connection
         self._service = service
         self._lifecycle = lifecycle
@@ -108,6 +114,7 @@ class Conversation:
         group.create_task(self._read())
         group.create_task(self._perform())
         group.create_task(self._tick())
+        group.create_task(self._leave())
 
     async def _read(self) -> None:
         while True:
@@ -182,6 +189,14 @@ class Conversation:
                     await self._changed.wait()
             except TimeoutError:
                 pass
+
+    async def _leave(self) -> None:
+        """A service that shuts down lets an answer end; between two the client goes elsewhere."""
+        await self._lifecycle.draining.wait()
+        while self._session.open_contexts:
+            await asyncio.sleep(_LEAVE_S)
+        await self._todo.join()
+        raise shutting_down()
 
     # The session's side.
 

@@ -425,9 +425,9 @@ async def test_idle_means_neither_speaking_nor_being_listened_to(
 async def test_draining_lets_the_context_finish_and_refuses_new_ones(
     start_service: StartService,
 ) -> None:
-    service = await start_service(delay_ms=50, server=ServerConfig(drain_s=1.0))
+    service = await start_service(delay_ms=50, server=ServerConfig(drain_s=20.0))
     async with session(service.ws) as speaker:
-        await speaker.send(Start(), Text(text="one two three four five six"), End())
+        await speaker.send(Start(), Text(text="one two three four five six " * 5), End())
         await speaker.hear(AudioStarted)
         service.terminate()
         await eventually(lambda: ready_status(service) == 503)
