@@ -43,8 +43,6 @@ log = structlog.get_logger(__name__)
 _AHEAD_S = 3.0
 """Of audio that is sent in real time no more than this is made before: a cancel wastes it."""
 _WAIT_S = 0.5
-_LEAVE_S = 0.05
-"""How often a session that should leave looks whether its last context is over."""
 
 
 def stream_routes(service: TtsService) -> APIRouter:
@@ -105,6 +103,8 @@ class Conversation:
         self._listener = Listener(service.metrics)
         self._changed = asyncio.Event()
         """The session's state is new, so it may want to be woken at another time."""
+        self._moved = asyncio.Event()
+        """The same for whoever waits for the last context to be over."""
         self._group: asyncio.TaskGroup | None = None
 
     def run(self, group: asyncio.TaskGroup) -> None:
@@ -168,6 +168,7 @@ class Conversation:
                 self._cancel_job(command.job_id)
         self._todo.put_nowait(commands)
         self._changed.set()
+        self._moved.set()
 
     def _cancel_job(self, job_id: int) -> None:
         if (task := self._jobs.pop(job_id, None)) is not None:
@@ -194,7 +195,8 @@ class Conversation:
         """A service that shuts down lets an answer end; between two the client goes elsewhere."""
         await self._lifecycle.draining.wait()
         while self._session.open_contexts:
-            await asyncio.sleep(_LEAVE_S)
+            self._moved.clear()
+            await self._moved.wait()
         await self._todo.join()
         raise shutting_down()
 

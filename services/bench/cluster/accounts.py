@@ -45,6 +45,7 @@ def account(diaries: Sequence[Diary], *, exact: bool) -> Accounts:
         unspoken=len(replies) - len(spoken),
         wrong_length=sum(abs(each.received_ms - each.told_ms) > _LENGTH_MS for each in spoken),
         asked_again=sum(max(0, reply.asked - 1) for reply in replies),
+        broken_off=sum(reply.broken_off for reply in replies),
         underruns=sum(reply.underruns for reply in replies),
         dropped_ms=sum(diary.dropped_ms for diary in diaries),
         refused=sum(diary.refused for diary in diaries),

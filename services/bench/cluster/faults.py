@@ -124,7 +124,7 @@ def _unexpected(scenario: Scenario, everybody: Accounts, untouched: Accounts) ->
     if not scenario.repeats:
         again = {
             "utterances had to be said again": everybody.said_again,
-            "replies had to be asked for again": everybody.asked_again,
+            "replies were broken off": everybody.broken_off,
         }
         found += [f"{count} {what}" for what, count in again.items() if count]
     return found

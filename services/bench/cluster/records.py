@@ -60,6 +60,8 @@ class Reply:
     finished_s: float | None = None
     asked: int = 0
     """How often it was asked for: once, unless a session was lost meanwhile."""
+    broken_off: int = 0
+    """How often a session was lost when some of it had been heard."""
     received_ms: float = 0.0
     told_ms: float = 0.0
     own: bool = True

@@ -49,7 +49,9 @@ def _accounts(accounts: Accounts) -> dict[str, str]:
         "crossed / doubled / partly heard": (
             f"{accounts.crossed} / {accounts.doubled} / {accounts.partly}"
         ),
-        "said again / asked again": f"{accounts.said_again} / {accounts.asked_again}",
+        "said again / asked again (broken off)": (
+            f"{accounts.said_again} / {accounts.asked_again} ({accounts.broken_off})"
+        ),
         "cut in two / parts that came late": f"{accounts.cut} / {accounts.late}",
         "wrong length / ms dropped": f"{accounts.wrong_length} / {accounts.dropped_ms}",
         "holes in the sound": str(accounts.underruns),
@@ -105,7 +107,7 @@ def _fault_row(fault: Fault) -> tuple[str, ...]:
         str(fault.hit),
         "\n".join([*seen, *fault.notes]),
         _number(fault.back_ms.max if fault.back_ms else None),
-        f"{fault.accounts.said_again} / {fault.accounts.asked_again}",
+        f"{fault.accounts.said_again} / {fault.accounts.asked_again} ({fault.accounts.broken_off})",
         f"{others.callers}: final {_number(others.flush_to_final_ms.p99)}, "
         f"audio {_number(others.flush_to_audio_ms.p99)} ms (p99)",
     )

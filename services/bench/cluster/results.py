@@ -35,7 +35,9 @@ class Accounts(Record):
     wrong_length: int
     """Replies with another amount of audio than was told."""
     asked_again: int
-    """Replies that a lost session had cost the caller."""
+    """Replies that had to be asked for more than once."""
+    broken_off: int
+    """Of those, how often some of it had been heard before the session was lost."""
     underruns: int
     """Holes in the sound of callers who play from the first sample on."""
     dropped_ms: int

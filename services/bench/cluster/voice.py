@@ -91,6 +91,8 @@ class Voice:
             for task in (telling, *ends):
                 task.cancel()
             await asyncio.gather(telling, *ends, return_exceptions=True)
+        if reply.finished_s is None and reply.first_s is not None:
+            reply.broken_off += 1
         if reply.finished_s is None and self._stream is not None:
             await asyncio.sleep(_WAIT_S)  # declined, not lost
 
