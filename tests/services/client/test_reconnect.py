@@ -133,7 +133,7 @@ def test_lost_connections_change_nothing(
 
 
 async def test_it_reconnects_more_than_once(asr: LiveService) -> None:
-    cuts = [Cut(up=20_000), Cut(down=500), Cut(up=999)]
+    cuts = [Cut(up=20_000), Cut(down=200), Cut(up=999)]
     async with unreliable(asr.address, cuts) as proxy:
         log, connections = await recognise(proxy.ws, chunks_of(TURNS, [3200]), pause_s=0.005)
         assert proxy.connections >= connections == 4
