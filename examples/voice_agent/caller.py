@@ -15,10 +15,20 @@ class Barge:
     """The agent is silent until this is decided."""
     heard: Judged = Judged(Verdict.NOTHING)
     """The latest words."""
+    told: bool = False
+    """The recogniser has told anything at all."""
+
+    def decided_by_s(self, config: BargeConfig) -> float:
+        """Until when words are waited for.
+
+        A recogniser with much to do says nothing for a while; an agent that then speaks on into the
+        caller's sentence is worse than a longer pause.
+        """
+        return self.onset_s + (config.decide_s if self.told else config.wordless_s)
 
     def is_real(self, now: float, judged: Judged, config: BargeConfig) -> bool:
         """These words, not necessarily all of them yet, are meant as an interruption."""
-        self.heard = judged
+        self.heard, self.told = judged, True
         if not judged.real:
             return False
         long_enough = now - self.onset_s >= config.min_speech_s

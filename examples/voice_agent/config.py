@@ -69,7 +69,9 @@ class BargeConfig(Frozen):
     min_speech_s: Seconds = 0.7
     """A single word counts when there has been speech for so long."""
     decide_s: Seconds = 1.0
-    """Without words by then the agent goes on."""
+    """Without words that mean something by then the agent goes on."""
+    wordless_s: Seconds = 2.0
+    """The same while the recogniser has not told anything yet."""
     late_reply_s: Annotated[float, Field(ge=0, le=10)] = 1.2
     """ "Yes" is a reply and no "mm-hm" when no more than this is left of a question."""
     echo_overlap: Probability = 0.6

@@ -232,13 +232,27 @@ def test_one_word_counts_when_it_is_long_or_means_stop() -> None:
 
 
 def test_without_words_the_agent_goes_on_after_the_limit_but_words_still_interrupt() -> None:
-    call = _speaking(decide_s=0.8)
+    call = _speaking(decide_s=0.8, wordless_s=0.8)
     call.tell(ev.SpeechBegan())
     began = call.now
     call.run(1.2)
     assert call.when(cmd.Resume) - began == pytest.approx(0.8, abs=0.03)
     call.tell(ev.PartialHeard("now listen to me"))
     assert call.all(cmd.Silence)
+
+
+@pytest.mark.parametrize("words, goes_on_after_s", [(None, 1.5), ("mm", 0.8)])
+def test_a_recogniser_that_says_nothing_yet_is_waited_for_longer(
+    words: str | None, goes_on_after_s: float
+) -> None:
+    call = _speaking(decide_s=0.8, wordless_s=1.5)
+    call.tell(ev.SpeechBegan())
+    began = call.now
+    call.run(0.5)
+    if words is not None:
+        call.tell(ev.PartialHeard(words))
+    call.run(1.5)
+    assert call.when(cmd.Resume) - began == pytest.approx(goes_on_after_s, abs=0.03)
 
 
 def test_its_own_echo_does_not_interrupt() -> None:
@@ -363,6 +377,21 @@ def test_a_model_that_does_not_answer_is_apologised_for_then_given_up(script: ob
     assert call.agent_turns("fallback")[0].spoken
     assert call.all(cmd.Transfer) == [cmd.Transfer("600")]
     assert call.ended is not None and call.ended.outcome is Outcome.FALLBACK
+
+
+def stalls(ask: cmd.Ask) -> list[tuple[float, ev.Event]]:
+    """A model that never comes to its second clause."""
+    return [(0.1, ev.AnswerText(ask.request, "One, two, three, four, "))]
+
+
+def test_a_model_that_stalls_in_its_answer_is_bridged_too() -> None:
+    call = VirtualCall(None, stalls)
+    call.until_quiet()
+    call.caller_says("Tell me")
+    asked = call.now
+    call.run(8.0)
+    assert call.agent_turns("filler") and call.agent_turns("still_working")
+    assert call.longest_silence(asked, call.now - 1.0) <= 3.0
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
