@@ -91,7 +91,7 @@ class Patience:
         dialogue = self._dialogue
         barge = dialogue.turn.barge
         if barge is not None and barge.paused:
-            yield barge.onset_s + self._config.barge.decide_s, dialogue.barge_undecided
+            yield barge.decided_by_s(self._config.barge), dialogue.barge_undecided
         if self._keys:
             yield self._keys_at + self._config.patience.keys_s, self._keys_done
         if dialogue.ending.deadline is not None:
