@@ -1,0 +1,148 @@
+"""`deploy/install.sh`, in a folder instead of on the machine."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+SCRIPTS = ["install.sh", "run", "voice", "wait_for"]
+
+needs_tools = pytest.mark.skipif(
+    not all(shutil.which(tool) for tool in ("git", "uv")) or not (PROJECT / ".git").exists(),
+    reason="a release is made of what git knows, by uv",
+)
+
+
+def install(
+    checkout: Path, *arguments: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [checkout / "deploy/install.sh", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def installed(checkout: Path, root: Path, command: str, *arguments: str) -> str:
+    done = install(checkout, command, "--root", str(root), *arguments)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.skipif(
+    shutil.which("shellcheck") is None, reason="shellcheck is not installed (Debian: shellcheck)"
+)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_shellcheck_finds_nothing(script: str) -> None:
+    done = subprocess.run(
+        ["shellcheck", PROJECT / "deploy" / script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@needs_tools
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_a_dry_run_tells_and_changes_nothing(command: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    said = installed(PROJECT, root, command, "--dry-run", "--bridge", "--llm", "--stack", "nemo")
+    if command == "install":
+        for step in ("uv sync", "make_engine_env.sh", "voice-llm.service", "voice nginx"):
+            assert step in said, said
+    assert not root.exists()
+
+
+@needs_tools
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["install", "--prots", "1"], "--prots is no option"),
+        (["install", "--asr"], "--asr wants a value"),
+        (["install", "--asr", "8001;reboot"], "ports with commas between"),
+        (["rollback"], "there is no release before this one"),
+        (["reinstall"], "deploy/install.sh install"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    options = ["--root", str(tmp_path / "root"), "--dry-run"]
+    done = install(PROJECT, arguments[0], *options, *arguments[1:])
+    assert done.returncode in (1, 2)
+    assert sentence in done.stdout
+
+
+def version_in_use(root: Path) -> str:
+    return (root / "opt/voice-services/current").readlink().name
+
+
+def git(checkout: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", "-C", checkout, *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A clone, with this folder's scripts and units as they are now."""
+    clone = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)
+    shutil.copytree(PROJECT / "deploy", clone / "deploy", dirs_exist_ok=True)
+    git(clone, "add", "deploy")
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "as it is now")
+    return clone
+
+
+@needs_tools
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_install_upgrade_rollback_uninstall(checkout: Path, tmp_path: Path) -> None:
+    """What happens below a root; with systemd and a running nginx it was tried by hand."""
+    root = tmp_path / "root"
+    options = ("--groups", "tts", "--models", "none", "--bridge")
+
+    installed(checkout, root, "install", *options, "--tts", "8002,8012,8022")
+    first = version_in_use(root)
+    units = root / "etc/systemd/system"
+    assert {unit.name for unit in units.iterdir()} == {
+        "voice.target", "voice-asr@.service", "voice-tts@.service", "voice-bridge.service"
+    }  # fmt: skip
+    site = (root / "etc/nginx/conf.d/voice.conf").read_text()
+    assert "127.0.0.1:8022" in site and "listen 127.0.0.1:8080;" in site
+
+    # What the operator changed stays; nothing is made again; instances are as they were.
+    configuration = root / "etc/voice-services/tts.yaml"
+    configuration.write_text("# mine\n")
+    again = installed(checkout, root, "install", *options)
+    assert "is there" in again and "+ write" not in again and "uv sync" not in again
+    assert configuration.read_text() == "# mine\n"
+
+    # A process goes on with its own release when there is another one.
+    run = [str(root / "opt/voice-services/current/deploy/run"), "site"]
+    before = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert f"releases/{first}/.venv" in before and "/current/" not in before
+
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message", "the next one")
+    installed(checkout, root, "upgrade", *options)
+    second = version_in_use(root)
+    assert second != first
+    after = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert f"releases/{second}/.venv" in after
+
+    installed(checkout, root, "rollback")
+    assert version_in_use(root) == first
+    installed(checkout, root, "rollback")
+    assert version_in_use(root) == second
+
+    # An instance less.
+    installed(checkout, root, "install", *options, "--tts", "8002")
+    assert "127.0.0.1:8012" not in (root / "etc/nginx/conf.d/voice.conf").read_text()
+    assert (root / "etc/voice-services/tts-8012.env.removed").exists()
+
+    installed(checkout, root, "uninstall")
+    assert configuration.exists() and not (root / "opt/voice-services").exists()
+    assert list(units.iterdir()) == []
+    installed(checkout, root, "uninstall", "--purge")
+    assert not configuration.exists()
