@@ -85,6 +85,8 @@ class PhoneCall:
         self.hung_up_by_us = False
         self.received = 0
         """RTP packets."""
+        self.late_s = 0.0
+        """By how much a packet of ours left too late, at worst."""
         self.recorder = Recorder(longest_s)
 
     def now_s(self) -> float:
@@ -285,6 +287,7 @@ class PhoneCall:
         clock = FrameClock(_FRAME_S, time.monotonic())
         while True:
             await asyncio.sleep(max(0.0, clock.next_at - time.monotonic()))
+            self.late_s = max(self.late_s, time.monotonic() - clock.next_at)
             payload = self._playing.popleft() if self._playing else _SILENCE
             self._send_rtp(self._stream.packet(payload, _FRAME))
             self.recorder.sent(self._place, payload)

@@ -8,6 +8,7 @@ _WINDOW_S = 0.01
 _SILENCE_DBFS = -45.0
 """Below: a quiet line. Synthetic speech has its pauses well below, its sounds well above."""
 _FULL_SCALE_FLOOR = 1e-7
+_RECENTLY_S = 0.3
 _ZERO = 1e-6
 _EDGE_S = 0.01
 _SPEECH_DBFS = -35.0
@@ -82,6 +83,23 @@ def silence_after_s(
         if quiet == needed:
             return max(0.0, (index + 1 - needed) * _WINDOW_S - onset_s)
     return None
+
+
+def last_sound_s(agent: Floats, rate: int, onset_s: float, until_s: float) -> float | None:
+    """From the caller's onset (barge-in) to the end of the agent's last sound before `until_s`.
+
+    Unlike :func:`silence_after_s` it takes no pause between two words for silence, and an agent
+    that goes on after a while is late.
+
+    None: it did not speak at the onset, or still does at the end.
+    """
+    loud = loudness(agent, rate) > _SILENCE_DBFS
+    start, end = round(onset_s / _WINDOW_S), round(until_s / _WINDOW_S)
+    recently = round(_RECENTLY_S / _WINDOW_S)
+    if not loud[max(0, start - recently) : start + 1].any() or loud[end - 5 : end].any():
+        return None
+    sounds = np.flatnonzero(loud[start:end])
+    return (int(sounds[-1]) + 1) * _WINDOW_S if len(sounds) else 0.0
 
 
 def holes(samples: Floats, rate: int, *, shortest_s: float = 0.015) -> list[tuple[float, float]]:

@@ -30,8 +30,9 @@ def shares(
 def holdings(pids: Mapping[str, int]) -> dict[str, float]:
     """Files (sockets are some), threads and megabytes of each, as `name.what`."""
     held: dict[str, float] = {}
-    for name, pid in {**pids, PHONES: os.getpid()}.items():
-        processes = family(pid)
+    families = {name: family(pid) for name, pid in pids.items()}
+    families[PHONES] = [psutil.Process(os.getpid())]
+    for name, processes in families.items():
         held[f"{name}.files"] = sum(each.num_fds() for each in processes)
         held[f"{name}.threads"] = sum(each.num_threads() for each in processes)
         held[f"{name}.mb"] = round(sum(each.memory_info().rss for each in processes) / 1e6, 1)

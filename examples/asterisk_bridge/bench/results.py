@@ -29,6 +29,8 @@ class Stages(Record):
 
 
 class AnswerResult(Record):
+    question: str
+    """Name of the recording."""
     answer_ms: float | None
     """By the recording: from the end of the caller's speech to the first sound of the answer."""
     log_ms: float | None
@@ -43,7 +45,8 @@ class CallResult(Record):
     greeting_ms: float | None
     answers: tuple[AnswerResult, ...]
     silence_ms: float | None
-    """By the recording: from the onset of the interruption to silence; None: there was none."""
+    """By the recording: from the onset of the interruption to the agent's last sound while the
+    caller speaks; None: there was no silence."""
     pause_log_ms: float | None
     """By the journal: to the moment at which the agent heard of it."""
     interrupted: bool | None
@@ -52,6 +55,8 @@ class CallResult(Record):
     """Places where the agent's speech breaks off in the recording."""
     slips: int
     """Packets that came so late that they had to be placed anew."""
+    phone_late_ms: float
+    """By how much the phone's own packets left late, at worst."""
     ran_dry: int | None
     """By the journal: the agent had nothing more to play in the midst of an utterance."""
     decode_ms: tuple[float, ...]
@@ -88,6 +93,7 @@ class CallLevel(Record):
     stages: StageSpreads
     holes: int
     slips: int
+    phone_late_ms: float
     ran_dry: int | None
     unanswered: int
     """Questions without an answer."""

@@ -31,7 +31,7 @@ from examples.asterisk_bridge.bench.stages import (
     ran_dry,
     was_interrupted,
 )
-from examples.asterisk_bridge.bench.talk import CallHeard, Script, talk
+from examples.asterisk_bridge.bench.talk import CallHeard, CallMade, Script, measured, talk
 from examples.voice_agent.store.conversations import Conversations
 from services.bench.corpus import RATE, Recording, load_corpus
 from services.bench.machine import describe_machine
@@ -41,12 +41,11 @@ QUESTIONS = (
     "vm-helpexit",
     "confbridge-only-one",
     "pls-hold-while-try",
-    "vm-passchanged",
     "enter-num-blacklist",
     "demo-nomatch",
-    "vm-invalidpassword",
 )
-"""Of the bundled recordings those that are whole sentences, short enough for a caller."""
+"""Of the bundled recordings those that are one whole short sentence with a clear end: none that
+pauses and then adds another, none whose last sound fades for a third of a second."""
 _LONGEST_S = 6.0
 _APART_S = 0.4
 """Between the beginnings of simultaneous calls; nobody's calls begin in the same millisecond."""
@@ -140,7 +139,7 @@ def load_speeches(corpus: Path) -> list[Speech]:
 def _speech(recording: Recording) -> Speech:
     """Cut to the speech: the line is silent before and after it."""
     begin, end = round(recording.speech_start_s * RATE), round(recording.speech_end_s * RATE)
-    return speech_of(recording.samples[begin:end], RATE)
+    return replace(speech_of(recording.samples[begin:end], RATE), name=recording.name)
 
 
 async def _level(
@@ -156,20 +155,22 @@ async def _level(
     scripts = _scripts(plan, speeches, f"{plan.seed}/{name}")
     numbers = iter(range(calls))
 
-    async def line(place: int) -> list[CallHeard]:
+    async def line(place: int) -> list[CallMade]:
         await asyncio.sleep(place * _APART_S)
-        heard = []
+        made = []
         for number in numbers:
             caller = f"bench-{name}-{number}"
             path = folder / f"{caller}.wav" if plan.record else None
             script = next(scripts)
-            heard.append(await talk(stack.sip, stack.number, script, caller=caller, recording=path))
-        return heard
+            made.append(await talk(stack.sip, stack.number, script, caller=caller, recording=path))
+        return made
 
     lines = await asyncio.gather(*(line(place) for place in range(concurrency)))
     seconds = time.monotonic() - began
     cpu = shares(before, cpu_seconds(stack.pids), seconds)
-    heard = list(itertools.chain.from_iterable(lines))
+    heard = [
+        await asyncio.to_thread(measured, each) for each in itertools.chain.from_iterable(lines)
+    ]
     journals = await _journals(stack, heard)
     return _measured(concurrency, seconds, cpu, heard, journals)
 
@@ -217,6 +218,7 @@ def _measured(
         stages=_stage_spreads(answers, calls),
         holes=sum(call.holes for call in calls),
         slips=sum(call.slips for call in calls),
+        phone_late_ms=max((call.phone_late_ms for call in calls), default=0.0),
         ran_dry=ran_dry(known) if known else None,
         unanswered=sum(answer.answer_ms is None for answer in answers),
         unheard=sum(call.silence_ms is None for call in interrupted),
@@ -236,6 +238,7 @@ def _call(heard: CallHeard, journal: CallJournal | None) -> CallResult:
         interrupted=None if journal is None else was_interrupted(journal),
         holes=heard.holes,
         slips=heard.slips,
+        phone_late_ms=round(heard.phone_late_s * 1000, 1),
         ran_dry=None if journal is None else ran_dry([journal]),
         decode_ms=() if journal is None else tuple(decode_ms(journal)),
     )

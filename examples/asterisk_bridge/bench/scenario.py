@@ -34,6 +34,7 @@ class Speech:
     ulaw: bytes = field(repr=False)
     begin_s: float
     end_s: float
+    name: str = ""
 
     @property
     def length_s(self) -> float:

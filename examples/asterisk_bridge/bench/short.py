@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ _GIVE_UP_S = 0.01
 _PATIENCE_S = 10.0
 _LONGEST_S = 30.0
 _SETTLE_S = 15.0
-_KEPT_CONNECTIONS = AriConfig.model_fields["max_connections"].default
+_KEPT_CONNECTIONS = int(AriConfig.model_fields["max_connections"].default)
 _MORE_FILES = {"bridge": _KEPT_CONNECTIONS, "asterisk": _KEPT_CONNECTIONS}
 """The bridge keeps that many connections to ARI for a while."""
 _MORE_FILES_ELSE = 8
@@ -142,12 +143,9 @@ async def _sessions(stack: Stack) -> dict[str, float]:
 def _metric(text: str) -> float:
     from prometheus_client.parser import text_string_to_metric_families
 
-    return sum(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "voice_sessions"
-    )
+    found = (each.samples for each in text_string_to_metric_families(text))
+    samples = itertools.chain.from_iterable(found)
+    return sum(float(each.value) for each in samples if each.name == "voice_sessions")
 
 
 def _files(folder: Path) -> int:
@@ -170,7 +168,7 @@ def _allowed(name: str) -> float:
         return _MORE_FILES.get(program, _MORE_FILES_ELSE)
     if what == "threads":
         return _MORE_THREADS
-    return float("inf") if what == "mb" else 0.0
+    return math.inf if what == "mb" else 0.0
 
 
 def show_short(result: ShortBench, console: Console) -> None:

@@ -53,6 +53,7 @@ def answers_of(heard: CallHeard, journal: CallJournal | None) -> tuple[AnswerRes
         stages = None if turn is None or journal is None else _stages(question, turn, journal)
         found.append(
             AnswerResult(
+                question=question.question,
                 answer_ms=_ms(question.answer_s),
                 log_ms=_between(turn.speech_end_ms, turn.wire_first_ms) if turn else None,
                 speculation=turn.speculation if turn else None,

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from examples.asterisk_bridge.bench.measure import (
     answer_s,
     greeting_s,
     holes,
-    silence_after_s,
+    last_sound_s,
 )
 from examples.asterisk_bridge.bench.recording import RATE
 from examples.asterisk_bridge.bench.scenario import Speech, hear_out, heard, say
@@ -24,6 +23,7 @@ _AFTERWARDS_S = 1.5
 class Answered:
     """One question and what came of it. Moments are `time.time()`."""
 
+    question: str
     asked_unix_s: float
     """When the caller began to say it."""
     speech_end_unix_s: float
@@ -45,11 +45,13 @@ class CallHeard:
     onset_unix_s: float | None = None
     """Of the interruption; None: there was none."""
     silence_s: float | None = None
-    """From the onset to silence."""
+    """From the onset to the agent's last sound while the caller speaks."""
     holes: int = 0
     """Places where the agent's speech breaks off."""
     slips: int = 0
     """How often its packets came late."""
+    phone_late_s: float = 0.0
+    """By how much the phone itself was late, at worst: then its recording is not to be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,19 @@ class Script:
     """Said into the last answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class CallMade:
+    """A call that is over. Moments are seconds of the call."""
+
+    caller: str
+    script: Script
+    call: PhoneCall | None = None
+    asked: tuple[tuple[float, float], ...] = ()
+    """Beginning and end of each question's sound."""
+    interruption: tuple[float, float] | None = None
+    failure: str | None = None
+
+
 async def talk(
     server: tuple[str, int],
     number: str,
@@ -69,10 +84,10 @@ async def talk(
     caller: str,
     patience_s: float = 10.0,
     recording: Path | None = None,
-) -> CallHeard:
+) -> CallMade:
     """Place the call, and hang up at the end. What fails is in the result."""
     asked: list[tuple[float, float]] = []
-    onset_s: float | None = None
+    barge: tuple[float, float] | None = None
     try:
         async with dial(server, number, caller=caller) as call:
             await hear_out(call, 0.0, patience_s)
@@ -80,12 +95,12 @@ async def talk(
                 asked.append(await _ask(call, question))
                 await hear_out(call, asked[-1][1], patience_s)
             asked.append(await _ask(call, script.questions[-1]))
-            onset_s = await _end(call, asked[-1][1], script.interruption, patience_s)
+            barge = await _end(call, asked[-1][1], script.interruption, patience_s)
     except CallFailed as error:
-        return CallHeard(caller, str(error))
+        return CallMade(caller, script, failure=str(error))
     if recording is not None:
         await asyncio.to_thread(call.recorder.write, recording)
-    return _measured(call, caller, asked, onset_s)
+    return CallMade(caller, script, call, tuple(asked), barge)
 
 
 async def _ask(call: PhoneCall, question: Speech) -> tuple[float, float]:
@@ -96,36 +111,41 @@ async def _ask(call: PhoneCall, question: Speech) -> tuple[float, float]:
 
 async def _end(
     call: PhoneCall, since_s: float, interruption: Speech | None, patience_s: float
-) -> float | None:
-    """Hear the last answer out, or interrupt it; then the onset of that."""
+) -> tuple[float, float] | None:
+    """Hear the last answer out, or interrupt it; then beginning and end of that."""
     if interruption is None:
         await hear_out(call, since_s, patience_s)
         return None
     if await heard(call, since_s, patience_s) is None:
         return None
     await asyncio.sleep(_INTERRUPT_AFTER_S)
-    onset_s = await say(call, interruption) + interruption.begin_s
+    barge = await _ask(call, interruption)
     await asyncio.sleep(_AFTERWARDS_S)
-    return onset_s
+    return barge
 
 
-def _measured(
-    call: PhoneCall, caller: str, asked: Sequence[tuple[float, float]], onset_s: float | None
-) -> CallHeard:
-    recorder = call.recorder
+def measured(made: CallMade) -> CallHeard:
+    """Read the recording. Takes too long for an event loop on which others are still speaking."""
+    call = made.call
+    if call is None or call.answered_s is None:
+        return CallHeard(made.caller, made.failure or "not answered")
+    agent = call.recorder.agent
     began_unix_s = time.time() - time.monotonic() + call.began_s
-    assert call.answered_s is not None
     answers = tuple(
-        Answered(began_unix_s + begin, began_unix_s + end, answer_s(recorder.agent, RATE, end))
-        for begin, end in asked
+        Answered(
+            question.name, began_unix_s + begin, began_unix_s + end, answer_s(agent, RATE, end)
+        )
+        for question, (begin, end) in zip(made.script.questions, made.asked, strict=True)
     )
+    barge = made.interruption
     return CallHeard(
-        caller=caller,
+        caller=made.caller,
         failure=None,
-        greeting_s=greeting_s(recorder.agent, RATE, call.answered_s),
+        greeting_s=greeting_s(agent, RATE, call.answered_s),
         answers=answers,
-        onset_unix_s=None if onset_s is None else began_unix_s + onset_s,
-        silence_s=None if onset_s is None else silence_after_s(recorder.agent, RATE, onset_s),
-        holes=len(holes(recorder.agent, RATE)),
-        slips=recorder.slips,
+        onset_unix_s=None if barge is None else began_unix_s + barge[0],
+        silence_s=None if barge is None else last_sound_s(agent, RATE, *barge),
+        holes=len(holes(agent, RATE)),
+        slips=call.recorder.slips,
+        phone_late_s=call.late_s,
     )
