@@ -34,10 +34,10 @@ from services.client.connection import ServiceError
 from services.client.reconnect import Reconnect
 from services.shared.audio.pcm import AudioFormat
 
-_RECONNECT = Reconnect(give_up_s=0.8, dead_s=2.0)
-_REPLACE_S = 0.5
-"""For another session when one is lost, unheard by the caller; after that they are told. Together
-with the above a service that dies is told of before 1.5 s, one that hangs before 3.5 s."""
+_RECONNECT = Reconnect(give_up_s=0.6, dead_s=1.6)
+_REPLACE_S = 0.4
+"""For another session when one is lost, unheard by the caller; after that they are told. All in
+all a service that dies is told of after 1 s, one that hangs after 3 s at most."""
 _CONNECT_S = 5.0
 _SHORT_S = 2.0
 """Sessions that are lost so soon after one another are not replaced in silence for ever."""

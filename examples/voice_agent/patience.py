@@ -111,14 +111,12 @@ class Patience:
 
     def _owing_rules(self, now: float, answer: Answer) -> Iterator[Rule]:
         dialogue, patience = self._dialogue, self._config.patience
-        if dialogue.saying.audible(now) or dialogue.saying.playback.paused:
-            return
-        if dialogue.turn.has_floor:
+        if dialogue.saying.playback.paused or dialogue.turn.has_floor:
             return
         utterance = answer.utterance
         if utterance.complete and utterance.sent_ms >= utterance.audio_ms:
             return  # only its last mark is missing
-        since = max(answer.owed_since, dialogue.saying.playback.dry_at)
+        since = max(answer.owed_since, dialogue.saying.silent_from(now))
         if answer.fillers >= patience.fillers:
             yield since + patience.dead_air_s, self._answer_takes_too_long
             return
@@ -144,15 +142,15 @@ class Patience:
     def _unconfirmed(self, now: float) -> Iterator[Rule]:
         """All of an utterance must have been heard, but its last mark does not come."""
         saying = self._dialogue.saying
-        if not saying.queue or saying.playback.paused or saying.audible(now):
+        if not saying.queue or saying.playback.paused:
             return
         first = saying.queue[0]
         answer = self._dialogue.answering.answer
         if first.complete and first.sent_ms >= first.audio_ms:
-            at = max(saying.playback.dry_at, first.complete_s) + self._config.limits.mark_grace_s
+            at = max(saying.silent_from(now), first.complete_s) + self._config.limits.mark_grace_s
             yield at, self._believe_heard
         elif answer is None or answer.utterance is not first:
-            at = max(saying.playback.dry_at, first.released_s) + self._config.patience.dead_air_s
+            at = max(saying.silent_from(now), first.released_s) + self._config.patience.dead_air_s
             yield at, self._believe_stuck
 
     def _believe_heard(self, now: float) -> None:

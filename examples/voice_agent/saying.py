@@ -149,6 +149,11 @@ class Saying:
         """The caller hears the agent, or would if it had not paused."""
         return self.playback.remaining_ms(now) > 0
 
+    def silent_from(self, now: float) -> float:
+        """When the caller has heard, or will have heard, all that was sent. Not while paused."""
+        remaining_s = self.playback.remaining_ms(now) / 1000
+        return now + remaining_s if remaining_s > 0 else self.playback.dry_at
+
     def left_s(self, now: float) -> float | None:
         """Until the last word; None: nobody knows yet."""
         if any(not utterance.complete for utterance in self.queue):

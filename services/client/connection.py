@@ -68,7 +68,7 @@ async def open_socket(
             additional_headers=headers_for(key),
             max_size=MAX_MESSAGE,
             open_timeout=CONNECT_S,
-            close_timeout=CONNECT_S,
+            close_timeout=min(CONNECT_S, dead_s / 4),  # the dead do not answer a close either
             ping_interval=dead_s / 2,
             ping_timeout=dead_s / 2,
             compression=None,

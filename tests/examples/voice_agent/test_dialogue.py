@@ -389,7 +389,7 @@ def test_a_model_that_stalls_in_its_answer_is_bridged_too() -> None:
     call.until_quiet()
     call.caller_says("Tell me")
     asked = call.now
-    call.run(8.0)
+    call.run(9.0)
     assert call.agent_turns("filler") and call.agent_turns("still_working")
     assert call.longest_silence(asked, call.now - 1.0) <= 3.0
 

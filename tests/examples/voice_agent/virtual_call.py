@@ -119,6 +119,7 @@ class VirtualCall:
         self._sounds: dict[int, _Sound] = {}
         self._line: list[int] = []
         self._paused = False
+        self._deadline: float | None = None
         self._take(self.dialogue.begin(0.0, 1000.0))
         if answer:
             self.tell(ev.Answered())
@@ -126,8 +127,10 @@ class VirtualCall:
     # What a test does.
 
     def tell(self, *events: ev.Event) -> None:
+        """As in a real call nobody looks at the clock before the deadline that was known then."""
         for event in events:
             self._take(self.dialogue.handle(self.now, event))
+        self._deadline = self.dialogue.deadline(self.now)
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
@@ -135,8 +138,7 @@ class VirtualCall:
             self.now = round(self.now + FRAME_S, 6)
             while self._later and self._later[0][0] <= self.now:
                 self.tell(heapq.heappop(self._later)[2])
-            deadline = self.dialogue.deadline(self.now)
-            if deadline is not None and deadline <= self.now:
+            if self._deadline is not None and self._deadline <= self.now:
                 self.tell(ev.Tick())
             self._play_frame()
 
