@@ -36,7 +36,7 @@ def up(
     instances: Annotated[
         int, typer.Option(min=1, max=8, help="Of each service; more than one go behind nginx.")
     ] = 1,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of nginx.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of nginx.")] = 8080,
 ) -> None:
     """Run both services in the foreground; Ctrl-C lets live sessions finish, then ends."""
     console = Console(stderr=True, highlight=False)

@@ -271,6 +271,11 @@ async def test_speech_is_routed_by_engine_and_voice(front: StartFront) -> None:
     assert len(fastpitch.requests) == 5
 
 
+async def test_tokens_for_browsers_are_made_behind_nginx(front: StartFront) -> None:
+    async with listening() as instance, front(asr=(instance.address,)) as via, http() as client:
+        assert (await client.post(f"{via.http}/v1/tokens", json={})).text == "ok"
+
+
 @pytest.mark.parametrize("path", ["/health/ready", "/metrics", "/docs", "/openapi.json", "/"])
 async def test_what_is_the_operators_is_not_shown(
     front: StartFront, asr_pair: Pair, path: str
