@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import structlog
 from fastapi import FastAPI
 
@@ -54,6 +55,7 @@ class Watched:
     good_session: GoodSession
     faults: list[str] = field(default_factory=list)
     tasks: int = 0
+    files: int = 0
     tried: int = 0
 
     @property
@@ -86,9 +88,11 @@ class Watched:
         try:
             await eventually(lambda: self.service.lifecycle.sessions == 0, 20.0)
             await eventually(lambda: self.service.tasks() <= self.tasks + 2, 20.0)
+            await eventually(lambda: _open_files() <= self.files + 8, 20.0)
         except TimeoutError:
-            left, tasks = self.service.lifecycle.sessions, self.service.tasks()
-            check(False, f"{left} sessions, {tasks} tasks are left, of {self.tasks} at first")
+            left = f"{self.service.lifecycle.sessions} sessions"
+            left += f", {self.service.tasks()} tasks (at first {self.tasks})"
+            check(False, f"{left}, {_open_files()} files (at first {self.files}) are left")
 
 
 @contextmanager
@@ -132,12 +136,17 @@ def _watched(app: FastAPI, good_session: GoodSession) -> Iterator[Watched]:
         structlog.configure(processors=[watched.note])
         try:
             watched.run(watched.good_session(service))
-            watched.tasks = service.tasks()
+            watched.tasks, watched.files = service.tasks(), _open_files()
             yield watched
             watched.run(watched.idle_again())
             check(not service.faults, f"on the service's loop: {service.faults}")
         finally:
             structlog.configure(**before)
+
+
+def _open_files() -> int:
+    """Sockets, too."""
+    return psutil.Process().num_fds()
 
 
 async def _heard(service: LiveService) -> None:

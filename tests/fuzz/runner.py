@@ -169,7 +169,7 @@ def shrunk(target: Target, attempt: Try, data: bytes, error: Exception) -> tuple
     end = time.monotonic() + _SHRINK_S
     size = len(data)
     while size and time.monotonic() < end:
-        at = 0
+        at, before = 0, data
         while at < len(data) and time.monotonic() < end:
             for smaller in _smaller(data, at, size):
                 again = failure(target, attempt, smaller)
@@ -178,7 +178,8 @@ def shrunk(target: Target, attempt: Try, data: bytes, error: Exception) -> tuple
                     break
             else:
                 at += size
-        size //= 2
+        if size > 1 or data == before:  # byte by byte as long as that helps
+            size //= 2
     return data, error
 
 

@@ -1,6 +1,7 @@
 """What is fuzzed: a name, a way to open it, and what an input may cost."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -43,9 +44,11 @@ def quiet() -> Iterator[None]:
     """Nothing is logged meanwhile: what is wrong with an input is said a hundred thousand times."""
     before = structlog.get_config()
     structlog.configure(processors=[_dropped])
+    logging.disable()
     try:
         yield
     finally:
+        logging.disable(logging.NOTSET)
         structlog.configure(**before)
 
 

@@ -85,6 +85,8 @@ async def exchange(
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _shaken(answer: Answer, reading: "asyncio.Task[None]") -> None:

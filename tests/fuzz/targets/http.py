@@ -1,6 +1,7 @@
 """Requests to the real services that no well-meaning client would send."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -187,4 +188,6 @@ def _check_answer(answer: Answer, method: str) -> None:
     check(status < 500 or status in _FINE, f"HTTP {status}: {answer.data[:300]!r}")
     is_json = b"content-type: application/json" in answer.header.lower()
     if status >= 400 and is_json and method != "HEAD":
-        Error.model_validate_json(answer.body)
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", answer.header)
+        # Behind it the server may complain of what is left of a broken request.
+        Error.model_validate_json(answer.body[: int(length[1])] if length else answer.body)
