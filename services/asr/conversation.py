@@ -36,12 +36,14 @@ from services.asr.messages import (
 )
 from services.asr.service import AsrService
 from services.asr.session import Session
+from services.asr.session_trace import SessionTrace
 from services.shared.protocol.base import PROTOCOL_VERSION, ErrorCode, Message, ProtocolError
 from services.shared.runtime.connection import SessionEnded, shutting_down
 from services.shared.runtime.inbox import Inbox
 from services.shared.runtime.lifecycle import Lifecycle
 from services.shared.runtime.quotas import Use
 from services.shared.runtime.scheduler import Completed, Priority, QueueFull, SchedulerClosed
+from services.shared.runtime.tracing import current_span
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +94,7 @@ class Conversation:
         """Cleared while the session owes so many finals that it should hear no more."""
         self._room.set()
         self._jobs: dict[int, _Job[_Future]] = {}
+        self._trace = SessionTrace(current_span())
         self._reason = ""
         """Why recognition failed the last time, as far as the client may know."""
         self._done: asyncio.Queue[int] = asyncio.Queue()
@@ -117,6 +120,7 @@ class Conversation:
         for job in self._jobs.values():
             job.future.cancel()
         self._recognition.close()
+        self._trace.close()
         if self._ear is not None:
             self._ear.close()
 
@@ -273,6 +277,7 @@ class Conversation:
                 case Cancel(job_id):
                     if (job := self._jobs.pop(job_id, None)) is not None:
                         job.future.cancel()
+                        self._trace.withdrawn(job_id)
                 case End():
                     raise SessionEnded
                 case Leave(received_ms, speech_ms, dropped_ms):
@@ -301,6 +306,7 @@ class Conversation:
             future.set_exception(error)
         except SchedulerClosed as error:
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
+        self._trace.submitted(command)
         self._jobs[command.job_id] = _Job(future, time.monotonic())
         future.add_done_callback(partial(self._finished, command.job_id))
 
@@ -319,11 +325,13 @@ class Conversation:
         now = time.monotonic()
         error = TimeoutError("took too long") if future.cancelled() else future.exception()
         if error is not None:
+            self._trace.answered(job_id, None)
             self._note_failure(error)
             self._carry_out(self._session.failed(job_id, now))
             return
         done = future.result()
         cost = JobCost(done.queue_ms, done.run_ms, done.batch_size)
+        self._trace.answered(job_id, cost)
         if isinstance(done.value, Hypothesis):
             self._carry_out(self._session.decoded(job_id, done.value, cost, now))
         else:
@@ -358,6 +366,7 @@ class Conversation:
             sentence = f"recognition failed for a part of the audio{reason}; the session goes on"
             self._tell(ProtocolError(ErrorCode.ENGINE_FAILED, sentence))
         self._link.send(message)
+        self._trace.sent(message)
         if isinstance(message, Final):
             metrics.count(message)
         elif isinstance(message, Stopped | Handover):

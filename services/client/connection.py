@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +30,13 @@ class ServiceError(Exception):
 
 
 def headers_for(key: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    """The key, and the trace that the caller is in: `traceparent`, if its program has traces."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    if "opentelemetry.trace" in sys.modules:
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        TraceContextTextMapPropagator().inject(headers)
+    return headers
 
 
 def trusting(ca: Path) -> ssl.SSLContext:

@@ -17,6 +17,7 @@ from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 from services.shared.runtime.grants import admitted_request, grant_of, requires
 from services.shared.runtime.keys import Scope as KeyScope
 from services.shared.runtime.quotas import Use
+from services.shared.runtime.tracing import current_span
 from services.tts.engines.base import (
     AudioPiece,
     EngineError,
@@ -26,6 +27,7 @@ from services.tts.engines.base import (
 from services.tts.listener import Listener
 from services.tts.messages import CacheUse, LexiconEntries
 from services.tts.service import TtsService
+from services.tts.session_trace import segment_span
 from services.tts.speech import Speech
 from services.tts.voices import sample_text
 
@@ -158,15 +160,18 @@ class Reading:
     async def _pieces(self) -> AsyncIterator[AudioPiece]:
         asked_at = time.monotonic()
         for request in self._requests:
-            self._speech = await self._service.speak(request, self._cache)
-            while piece := await self._speech.next_piece(self._listener.deadline(asked_at)):
-                if self._listener.waits(asked_at):
-                    self._listener.heard_first(asked_at, self._speech.source)
-                self._listener.sent(len(piece.samples) / self._voice.sample_rate, asked_at)
-                since = time.monotonic()
-                yield piece
-                self._listener.taken(since)
-            self.close()
+            with segment_span(current_span(), request) as span:
+                self._speech = await self._service.speak(request, self._cache)
+                span.note(source=self._speech.source)
+                while piece := await self._speech.next_piece(self._listener.deadline(asked_at)):
+                    if self._listener.waits(asked_at):
+                        span.event("first audio")
+                        self._listener.heard_first(asked_at, self._speech.source)
+                    self._listener.sent(len(piece.samples) / self._voice.sample_rate, asked_at)
+                    since = time.monotonic()
+                    yield piece
+                    self._listener.taken(since)
+                self.close()
 
 
 class _ReadingResponse(StreamingResponse):

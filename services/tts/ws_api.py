@@ -19,6 +19,7 @@ from services.shared.runtime.edge import error_response
 from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
 from services.shared.runtime.quotas import Use
+from services.shared.runtime.tracing import Span, current_span
 from services.tts.commands import (
     CancelJob,
     Close,
@@ -36,6 +37,7 @@ from services.tts.messages import AudioFinished, Cancelled, Start, Text, client_
 from services.tts.output import AudioOutput
 from services.tts.service import TtsService
 from services.tts.session import Session
+from services.tts.session_trace import SessionTrace
 from services.tts.speech import Speech
 
 log = structlog.get_logger(__name__)
@@ -56,7 +58,10 @@ def stream_routes(service: TtsService) -> APIRouter:
         async with admitted(websocket, lifecycle, Scope.TTS) as connection:
             if connection is not None:
                 conversation = Conversation(connection, service, lifecycle)
-                await converse(connection, lifecycle, conversation.run)
+                try:
+                    await converse(connection, lifecycle, conversation.run)
+                finally:
+                    conversation.close()
 
     return router
 
@@ -101,6 +106,7 @@ class Conversation:
         """Cancelled before they were begun."""
         self._outputs: dict[str, tuple[AudioOutput, int]] = {}
         self._listener = Listener(service.metrics)
+        self._trace = SessionTrace(current_span())
         self._changed = asyncio.Event()
         """The session's state is new, so it may want to be woken at another time."""
         self._moved = asyncio.Event()
@@ -115,6 +121,10 @@ class Conversation:
         group.create_task(self._perform())
         group.create_task(self._tick())
         group.create_task(self._leave())
+
+    def close(self) -> None:
+        """The session is over."""
+        self._trace.close()
 
     async def _read(self) -> None:
         while True:
@@ -215,6 +225,7 @@ class Conversation:
         match command:
             case Send(message):
                 self._connection.send(message)
+                self._trace.sent(message)
                 if isinstance(message, Cancelled | AudioFinished):
                     self._service.forget(self._connection.session_id)
                 if isinstance(message, Cancelled):
@@ -258,7 +269,8 @@ class Conversation:
         """Make one segment's audio, piece by piece."""
         job_id = command.job_id
         try:
-            await self._relay(command)
+            with self._trace.segment(command.context_id, command.request) as span:
+                await self._relay(command, span)
         except EngineError as error:
             self._follow(self._session.on_failed(job_id, error, time.monotonic()))
         else:
@@ -267,16 +279,18 @@ class Conversation:
             self._jobs.pop(job_id, None)
             self._hasten()
 
-    async def _relay(self, command: Synthesize) -> None:
+    async def _relay(self, command: Synthesize, span: Span) -> None:
         """Give the session a segment's audio as fast as it is wanted."""
         asked_at, job_id = time.monotonic(), command.job_id
         waits = self._listener.waits(asked_at)
         predicted_s = self._service.speaker_of(command.request.voice).load.first_audio_s(asked_at)
         speech = await self._service.speak(command.request, command.cache)
         self._speeches[job_id] = (speech, asked_at)
+        span.note(source=speech.source)
         try:
             while piece := await speech.next_piece(await self._next_deadline(job_id, asked_at)):
                 if waits:
+                    span.event("first audio")
                     self._listener.heard_first(asked_at, speech.source)
                     if speech.source == "engine":
                         self._service.metrics.predicted_s.observe(predicted_s)

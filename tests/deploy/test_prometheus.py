@@ -176,7 +176,7 @@ async def be_spoken_to(service: ServiceProcess) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_every_query_is_answered(watched: Prometheus) -> None:
-    """Panels and recordings have data, no alert fires that should not, and no name is one that nobody tells."""
+    """Panels and recordings have data, no alert fires for nothing, and each name is told."""
     panels = panel_queries("30s", {"job": "voice-.+", "instance": ".*"})
     unknown = await named_by_nobody(watched, [*panels, *alerts(), *recordings()])
     assert unknown == {}

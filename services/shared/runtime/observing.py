@@ -86,6 +86,8 @@ def _tell_connection(exchange: "_Exchange", span: Span, route: str, seconds: flo
         log.info("connection refused", route=route, status=exchange.status)
     else:
         said["websocket.close_code"] = code = exchange.close_code
+        if session_id := structlog.contextvars.get_contextvars().get("session_id"):
+            said["session_id"] = session_id
         log.info("connection closed", route=route, code=code, seconds=round(seconds, 1))
     span.note(**said)
 
