@@ -369,5 +369,6 @@ class Conversation:
         self._trace.sent(message)
         if isinstance(message, Final):
             metrics.count(message)
+            log.info("final", content=message.text)
         elif isinstance(message, Stopped | Handover):
             metrics.dropped_s.inc(message.dropped_ms / 1000)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+import structlog
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import Field, ValidationError
@@ -23,6 +24,8 @@ from services.shared.runtime.keys import Scope
 from services.shared.runtime.quotas import Use
 from services.shared.runtime.scheduler import QueueFull, SchedulerClosed
 from services.shared.runtime.uploads import client_gone, received_form
+
+log = structlog.get_logger(__name__)
 
 _GONE_CHECK_S = 0.5
 
@@ -70,6 +73,7 @@ def transcribe_routes(service: AsrService) -> APIRouter:
                 file, wishes = _read_form(form, service.engine_languages())
                 work = asyncio.ensure_future(_transcribe_upload(service, grant, file, wishes))
                 transcript = await _unless_gone(request, work)
+        log.info("transcript", content=transcript.text)
         return Response(encode(transcript), media_type="application/json")
 
     return router

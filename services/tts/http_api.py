@@ -74,6 +74,7 @@ def speech_routes(service: TtsService) -> APIRouter:
             reading = await service.convert(Reading, service, wanted, voice)
             stack.callback(reading.close)
             grant.spend(Use.CHARACTERS, len(wanted.text))
+            log.info("speaking", content=wanted.text)
             try:
                 first = await reading.first_bytes()
             except ProtocolError:

@@ -262,6 +262,7 @@ class Conversation:
     def _begin(self, command: Synthesize) -> None:
         assert self._group is not None
         self._service.forget(self._connection.session_id)
+        log.info("speaking", content=command.request.text)
         if command.job_id not in self._withdrawn:
             self._jobs[command.job_id] = self._group.create_task(self._speak(command))
 

@@ -61,6 +61,8 @@ def _describe_one(detail: ErrorDetails) -> str:
         return f'unknown field "{field[:80]}"'
     if detail["type"] == "missing":
         return f'field "{field}" is required'
+    if any("key" in str(step) or "secret" in str(step) for step in detail["loc"]):
+        return f'field "{field}": {detail["msg"]}'  # what was given may be one
     shown = repr(detail["input"])
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return f'field "{field}": {detail["msg"]} (got {shown})'

@@ -97,6 +97,8 @@ class LimitsConfig(StrictConfig):
 class LogConfig(StrictConfig):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "console"
+    content: bool = False
+    """Also what was said and spoken, and sentences that quote what clients sent. Audio never is."""
 
 
 class TracingConfig(StrictConfig):

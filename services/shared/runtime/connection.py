@@ -421,7 +421,7 @@ def shutting_down() -> ProtocolError:
 async def _say_goodbye(peer: Peer, lifecycle: Lifecycle, ending: BaseException) -> None:
     if isinstance(ending, ProtocolError):
         lifecycle.metrics.errors.labels(ending.code.value).inc()
-        log.info("session ended", code=ending.code.value, reason=ending.message)
+        log.info("session ended", code=ending.code.value, quotes=ending.message)
         with contextlib.suppress(ProtocolError):
             peer.send(ending.to_message())
         close = ending.traits.close or CloseCode.INTERNAL_ERROR

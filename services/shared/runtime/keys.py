@@ -179,13 +179,23 @@ def new_key(
 
 
 def parse_key_file(text: str) -> KeyFile:
-    """Raises KeyFileError."""
+    """Raises KeyFileError, which quotes nothing: who knows what file this is?"""
     try:
-        return KeyFile.model_validate(yaml.safe_load(text) or {})
+        content = yaml.safe_load(text) or {}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise KeyFileError(f"no YAML from line {line} on") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise KeyFileError("no YAML") from None
+    if not isinstance(content, dict) or not content.keys() <= {"version", "keys"}:
+        raise KeyFileError(
+            "not made by `voice keys`; a plain list of keys is for server.api_keys_file, "
+            "and `voice keys import` takes it over"
+        )
+    try:
+        return KeyFile.model_validate(content)
     except ValidationError as error:
         raise KeyFileError(describe(error)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise KeyFileError(f"no YAML: {' '.join(str(error).split())}") from None
 
 
 def write_key_file(file: KeyFile) -> str:

@@ -1,4 +1,9 @@
-"""Structured logs: one event a line, JSON or for the console, with the session id bound."""
+"""Structured logs: one event a line, JSON or for the console, with the session id bound.
+
+What people say is nobody's business who reads logs. An event with `content=` is only logged where
+the operator wants that (`log.content`), and `quotes=`, a sentence that may quote what a client sent,
+is left out of an event elsewhere.
+"""
 
 import logging
 import sys
@@ -12,6 +17,7 @@ def configure_logs(config: LogConfig, service: str) -> None:
     """Route structlog and the standard library's logging to stderr in the configured format."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _discreet(config.content),
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -45,6 +51,19 @@ def configure_logs(config: LogConfig, service: str) -> None:
     # One line a connection is the service's own business; the server's would double it.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+
+
+def _discreet(content: bool) -> structlog.types.Processor:
+    def withhold(
+        _logger: structlog.types.WrappedLogger, _method: str, event: structlog.types.EventDict
+    ) -> structlog.types.EventDict:
+        if not content:
+            if "content" in event:
+                raise structlog.DropEvent
+            event.pop("quotes", None)
+        return event
+
+    return withhold
 
 
 def _name_service(service: str) -> structlog.types.Processor:

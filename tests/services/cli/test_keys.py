@@ -134,7 +134,7 @@ def test_a_file_that_is_missing_or_none_of_ours_is_told(file: Path) -> None:
     assert "does not exist" in re.sub(r"\s+", " ", keys("list", file=file).output)
     file.parent.mkdir()
     file.write_text("nonsense: 1\n", encoding="utf-8")
-    assert "nonsense" in keys("create", "Ada", file=file).output
+    assert "not made by" in keys("create", "Ada", file=file).output
     assert file.read_text(encoding="utf-8") == "nonsense: 1\n"
 
 

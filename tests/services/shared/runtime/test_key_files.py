@@ -72,7 +72,8 @@ def test_a_lock_without_a_key_is_no_open_door(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         ("keys: [", "no YAML"),
-        ("- 1", "valid dictionary"),
+        ("- 1", "not made by `voice keys`"),
+        ("nonsense: 1", "not made by `voice keys`"),
         ("version: 2", "version"),
         ("keys: [{id: a}]", "name"),
         ("!!python/object:os.system {}", "no YAML"),

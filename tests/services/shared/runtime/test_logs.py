@@ -81,3 +81,17 @@ def test_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("uvicorn.access").info("quiet")
     structlog.get_logger("here").warning("loud")
     assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_what_people_say_is_logged_only_where_it_is_wanted(
+    capsys: pytest.CaptureFixture[str], wanted: bool
+) -> None:
+    configure_logs(LogConfig(format="json", content=wanted), "asr")
+    log = structlog.get_logger("here")
+    log.info("final", content="a private sentence")
+    log.info("ended", code="invalid_message", quotes="field: (got 'a private sentence')")
+    events = lines(capsys)
+    assert [event["event"] for event in events] == (["final", "ended"] if wanted else ["ended"])
+    assert events[-1]["code"] == "invalid_message"
+    assert ("private" in json.dumps(events)) is wanted
