@@ -395,7 +395,10 @@ do_status() {
 
 do_uninstall() {
   check_machine
-  system systemctl disable --now voice.target 'voice-asr@*' 'voice-tts@*' voice-bridge voice-llm 2>/dev/null || true
+  if $live; then # what is not loaded cannot be stopped, which is no fault
+    step systemctl stop voice.target 'voice-asr@*' 'voice-tts@*' 'voice-bridge*' 'voice-llm*' || true
+  fi
+  step rm -rf "$units/voice.target.wants" "$units/multi-user.target.wants/voice.target"
   step rm -f "$units"/voice-{asr@,tts@,bridge,llm}.service "$units/voice.target" "$installed" "$site"
   system systemctl daemon-reload
   if $live && systemctl is-active --quiet nginx; then step systemctl reload nginx; fi
