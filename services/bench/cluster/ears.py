@@ -209,7 +209,8 @@ class Ears:
             self._take_unexpected(final)
             return
         if turn.answered:
-            turn.finals += final.turn_end
+            # A flush that came behind the end of its turn is answered by an empty one.
+            turn.finals += final.turn_end and bool(final.text)
             return
         self._finals.append(final)
         if not final.turn_end:
