@@ -7,6 +7,8 @@ from examples.asterisk_bridge.bench.measure import (
     answer_s,
     first_sound,
     greeting_s,
+    holes,
+    last_sound_s,
     loudness,
     silence_after_s,
     sound_spans,
@@ -68,3 +70,35 @@ def test_a_tone_is_told_from_others(hertz: float) -> None:
     assert tone_level(samples, RATE, hertz) > 0.99
     assert tone_level(samples, RATE, hertz + 100) < 0.01
     assert tone_level(np.zeros(100, dtype=np.float32), RATE, hertz) == 0
+
+
+def test_an_agent_that_goes_on_in_the_middle_of_the_interruption_is_silent_late() -> None:
+    agent = sound((0.5, 1.2), (2.0, 2.3))
+    assert last_sound_s(agent, RATE, 1.0, 3.0) == pytest.approx(1.3, abs=0.011)
+    assert silence_after_s(agent, RATE, 1.0) == pytest.approx(0.2, abs=0.011)
+
+
+def test_a_pause_between_words_is_no_silence() -> None:
+    agent = sound((0.5, 0.95), (1.15, 1.25))
+    assert last_sound_s(agent, RATE, 1.0, 3.0) == pytest.approx(0.25, abs=0.011)
+
+
+def test_who_did_not_speak_or_never_stops_did_not_fall_silent() -> None:
+    assert last_sound_s(sound((3.0, 4.0)), RATE, 1.0, 3.0) is None
+    assert last_sound_s(sound((0.5, 4.0)), RATE, 1.0, 3.0) is None
+
+
+def test_speech_that_breaks_off_has_a_hole() -> None:
+    agent = sound((1.0, 2.0))
+    agent[round(1.4 * RATE) : round(1.46 * RATE)] = 0
+    ((begin_s, length_s),) = holes(agent, RATE)
+    assert (begin_s, length_s) == pytest.approx((1.4, 0.06), abs=0.001)
+
+
+def test_a_pause_that_speech_fades_into_is_no_hole() -> None:
+    agent = sound((1.0, 2.0))
+    fade = np.linspace(1, 0, round(0.1 * RATE))
+    agent[round(1.3 * RATE) : round(1.4 * RATE)] *= fade
+    agent[round(1.4 * RATE) : round(1.6 * RATE)] = 0
+    agent[round(1.6 * RATE) : round(1.7 * RATE)] *= fade[::-1]
+    assert holes(agent, RATE) == []
