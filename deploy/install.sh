@@ -231,8 +231,9 @@ TEXT
   put_once "$etc/voice-agent.yaml" 0640 "$user" <<'TEXT'
 asr_url: http://127.0.0.1:8001 # several instances: nginx's address
 tts_url: http://127.0.0.1:8002
+# Relative paths begin at /var/lib/voice-services.
 store:
-  url: sqlite:////var/lib/voice-services/agent.db # postgresql://… for several bridges
+  url: sqlite:///voice-agent/agent.db # postgresql://… for several bridges
 TEXT
   put_once "$etc/bridge.env" 0640 "$user" <<'TEXT'
 # BRIDGE__ARI__PASSWORD=
