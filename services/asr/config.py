@@ -1,11 +1,12 @@
 """Configuration of the ASR service. `config.yaml` beside this file holds the defaults in use."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.asr.degradation import Limits
 from services.asr.endpointing import EndpointingOptions
 from services.asr.engines.base import Capabilities
 from services.asr.messages import TurnMode
@@ -143,6 +144,39 @@ class UploadConfig(StrictConfig):
     """And its transcript be ready within this; live callers go first."""
 
 
+class AdmissionConfig(StrictConfig):
+    """What is given up when finals come late, in this order; finals never are."""
+
+    enabled: bool = True
+    sparse_late_ms: PositiveMs = 500
+    """How late finals are, queue and slowed run, from when on partials come as rarely as can be."""
+    finals_only_late_ms: PositiveMs = 1000
+    """From when on there are no partials and no early finals, and files wait."""
+    refuse_late_ms: PositiveMs = 2000
+    """From when on nobody new is let in."""
+    refuse_occupied: float = Field(default=0.9, gt=0, le=1)
+    """Or when finals alone, with one more caller's, would take this share of the engine's time."""
+
+    return_s: float = Field(default=5.0, gt=0, le=600)
+    """How long finals must be punctual (half as late) before one step is taken back."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.sparse_late_ms <= self.finals_only_late_ms <= self.refuse_late_ms:
+            raise ValueError("sparse_late_ms <= finals_only_late_ms <= refuse_late_ms, please")
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            sparse_s=self.sparse_late_ms / 1000,
+            finals_only_s=self.finals_only_late_ms / 1000,
+            refuse_s=self.refuse_late_ms / 1000,
+            refuse_occupied=self.refuse_occupied,
+            return_s=self.return_s,
+        )
+
+
 class ResumeConfig(StrictConfig):
     """Sessions that outlive their connection, for clients that ask for it (`start.resumable`)."""
 
@@ -164,10 +198,12 @@ class AsrConfig(ServiceSettings):
     vad: VadConfig = VadConfig()
     turn: TurnConfig = TurnConfig()
     partials: PartialsConfig = PartialsConfig()
+    admission: AdmissionConfig = AdmissionConfig()
     upload: UploadConfig = UploadConfig()
     resume: ResumeConfig = ResumeConfig()
     engine_timeout_s: float = Field(default=30.0, gt=0, le=600)
-    """A decode or a turn decision that takes longer than this has failed."""
+    """A model that works on one batch for longer hangs: what waits for it has failed. A queue is
+    no failure: what waits its turn may wait ten times as long."""
 
     def session_options(self, engine: Capabilities) -> SessionOptions:
         """What sessions need to know of all this, and of the engine."""

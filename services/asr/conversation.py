@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -52,6 +52,8 @@ _CHUNK_S = 0.5
 _INBOX_BYTES = 1 << 17
 """Audio that may wait (4 s at 16 kHz) before reading from the socket stops."""
 _TICK_S = 0.05
+_PATIENCE = 10
+"""Times the limit of one piece of work that its turn may be in coming."""
 
 _Future = asyncio.Future[Completed[Hypothesis]] | asyncio.Future[Completed[float]]
 
@@ -65,6 +67,8 @@ class _Job(Generic[F]):
 
     future: F
     since: float
+    busy_for: Callable[[], float]
+    """For how long its model has been at one piece of work."""
 
 
 class _Departure:
@@ -227,7 +231,7 @@ class Conversation:
             future = self._service.ears.submit(job, priority=Priority.URGENT)
         except SchedulerClosed as error:
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
-        self._hearing = _Job(future, time.monotonic())
+        self._hearing = _Job(future, time.monotonic(), self._service.ears.busy_for)
         try:
             return (await future).value
         except SchedulerClosed as error:
@@ -260,6 +264,7 @@ class Conversation:
             # While the client is away its silence means nothing: its audio comes later.
             if not self._link.attached:
                 continue
+            self._carry_out(self._session.economise(self._service.overload.level))
             if not self._inbox.ready and not self._hearing:
                 self._carry_out(self._session.tick(now))
 
@@ -307,7 +312,9 @@ class Conversation:
         except SchedulerClosed as error:
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
         self._trace.submitted(command)
-        self._jobs[command.job_id] = _Job(future, time.monotonic())
+        judge = isinstance(command, Judge)
+        owner = self._service.judges if judge else self._service.recogniser
+        self._jobs[command.job_id] = _Job(future, time.monotonic(), owner.busy_for)
         future.add_done_callback(partial(self._finished, command.job_id))
 
     def _finished(self, job_id: int, _future: object) -> None:
@@ -346,12 +353,15 @@ class Conversation:
         log.error("recognition failed", error=repr(error))
 
     def _give_up_late_jobs(self, now: float) -> None:
+        """Whoever waits for a model that hangs; a queue that moves is waited for."""
+        jobs: list[_Job[Any]] = list(self._jobs.values())
+        if self._hearing is not None:
+            jobs.append(self._hearing)
         limit_s = self._service.config.engine_timeout_s
-        for job in self._jobs.values():
-            if now - job.since > limit_s:
+        for job in jobs:
+            waited_s = now - job.since
+            if waited_s > limit_s and (job.busy_for() > limit_s or waited_s > _PATIENCE * limit_s):
                 job.future.cancel()
-        if self._hearing is not None and now - self._hearing.since > limit_s:
-            self._hearing.future.cancel()
 
     def _tell(self, error: ProtocolError) -> None:
         """An error that the session survives."""

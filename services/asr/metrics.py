@@ -22,6 +22,17 @@ class AsrMetrics:
         self.parked = Gauge(
             "voice_asr_parked_sessions", "Waiting for their client's return", registry=registry
         )
+        self.degradation = Gauge(
+            "voice_asr_degradation",
+            "0 nothing given up, 1 partials rare, 2 finals only, 3 nobody new let in",
+            registry=registry,
+        )
+        self.late_s = Gauge("voice_asr_late_seconds", "How late finals are", registry=registry)
+        self.occupied = Gauge(
+            "voice_asr_occupied_ratio",
+            "Share of the engine's time that finals need",
+            registry=registry,
+        )
         self.resumed = Counter("voice_asr_resumed", "Clients that returned", registry=registry)
         self.expired = Counter(
             "voice_asr_expired", "Parked sessions whose client did not return", registry=registry

@@ -13,6 +13,7 @@ from services.asr.engines.registry import create_engine
 from services.asr.engines.streaming import is_streaming
 from services.asr.listening import Heard, Hearing, Listener
 from services.asr.metrics import AsrMetrics
+from services.asr.overload import Overload
 from services.asr.recognition import BatchRecogniser, Recogniser, Recognition
 from services.asr.recognition_failover import FailoverRecogniser
 from services.asr.recognition_stream import StreamRecogniser
@@ -51,6 +52,10 @@ class AsrService:
         self.judges: Scheduler[Floats, float] = Scheduler(
             "turn", self.turn_model.probabilities, metrics=self.metrics.models, max_batch=4
         )
+        self.overload = Overload(
+            config.admission, self.recogniser.schedulers, (self.ears, self.judges), self.metrics
+        )
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def schedulers(self) -> tuple[Scheduler[Any, Any], ...]:
@@ -62,6 +67,7 @@ class AsrService:
         self.ears.start()
         self.judges.start()
         await self.recogniser.start()
+        self._watching = asyncio.create_task(self.overload.watch())
 
     def _load(self) -> None:
         self.vad.load()
@@ -72,6 +78,9 @@ class AsrService:
         self.turn_model.probabilities([_silence(16_000)])
 
     async def unload(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         for scheduler in (self.ears, self.judges):
             if not await scheduler.close():
                 log.error("model did not stop", model=scheduler.name)

@@ -28,6 +28,7 @@ from services.asr.commands import (
     Listen,
     Send,
 )
+from services.asr.degradation import Level
 from services.asr.endpointing import Endpointer, EndpointingOptions, Event
 from services.asr.engines.base import DecodeRequest, Hypothesis
 from services.asr.history import AudioHistory
@@ -110,6 +111,7 @@ class Session:
         self._received_s = 0.0
         self._arrival = Arrival(options.endpointing.frame_ms / 1000)
         self._partial_every_ms = float(options.partial_every_ms)
+        self._level = Level.NORMAL
         self._next_job = 0
         self._out: list[Command] = []
 
@@ -256,6 +258,13 @@ class Session:
             self._take_final(job_id, nothing, JobCost(), now)
         return self._commands()
 
+    def economise(self, level: Level) -> list[Command]:
+        """The service is so much overloaded: save what the level says."""
+        if level >= Level.FINALS_ONLY > self._level and self._turn is not None:
+            self._drop_partial(self._turn)
+        self._level = level
+        return self._commands()
+
     def returned(self, now: float) -> None:
         """The client is back on another connection: what is missing is on its way."""
         self._arrival.excuse(now)
@@ -336,7 +345,7 @@ class Session:
 
     def _speculate(self, turn: Turn, now: float) -> None:
         """Begin the final at a pause, in case nothing more is said."""
-        if self.options.streaming:
+        if self.options.streaming or self._level >= Level.FINALS_ONLY:
             self._commit(turn, now)
             return
         if self._endpointer.options.mode is TurnMode.MANUAL:
@@ -400,12 +409,16 @@ class Session:
         turn = self._turn
         if turn is None or not self.start.partials or turn.partial_job is not None:
             return
+        if self._level >= Level.FINALS_ONLY:
+            return
         if self._closed or turn.final_job is not None or turn.speech_end <= turn.partial_end:
             return
         end = self._history.end
         fresh_ms = ms_of(end - turn.partial_end)
         spoken_ms = ms_of(end - turn.speech_start)
-        enough = fresh_ms >= self._partial_every_ms or self._endpointer.paused
+        sparse = self._level is Level.SPARSE
+        every_ms = self.options.partial_slowest_ms if sparse else self._partial_every_ms
+        enough = fresh_ms >= every_ms or (self._endpointer.paused and not sparse)
         if not enough or spoken_ms < self.options.partial_after_ms:
             return
         turn.partial_job = self._job()

@@ -89,6 +89,7 @@ async def _decode(
         while waiting or under_way:
             while waiting and len(under_way) < _AHEAD:
                 span = waiting.pop()
+                await service.overload.while_only_finals()
                 request = _request(samples, span, wishes)
                 under_way.append((span, service.recogniser.transcribe(request)))
             span, job = under_way.pop(0)

@@ -52,6 +52,8 @@ class Lifecycle:
         self.owners: list[ModelOwner] = []
         self.checks: list[Callable[[], str | None]] = []
         """Each says why something cannot serve just now; None: it can."""
+        self.gates: list[Callable[[], None]] = []
+        """Each raises ProtocolError `overloaded` when nobody new should come in."""
         self.draining = asyncio.Event()
         """Set when nobody new can come in any more; who has a session may come back to it."""
         self.closing = asyncio.Event()
@@ -87,6 +89,8 @@ class Lifecycle:
             ProtocolError: `overloaded` or `shutting_down`; the caller answers 503 + Retry-After.
         """
         self.check_open()
+        for gate in self.gates:
+            self._pass(gate)
         if self._sessions >= self.limits.max_sessions:
             sentence = f"all {self.limits.max_sessions} sessions are taken; try again shortly"
             self._refuse(ErrorCode.OVERLOADED, sentence)
@@ -113,6 +117,13 @@ class Lifecycle:
         """May somebody come back to a session? As :meth:`check_open`, but for the drain."""
         if self.phase is not Phase.DRAINING or self.closing.is_set():
             self.check_open()
+
+    def _pass(self, gate: Callable[[], None]) -> None:
+        try:
+            gate()
+        except ProtocolError as refusal:
+            self.metrics.refused.labels(refusal.code.value).inc()
+            raise
 
     def _refuse(self, reason: ErrorCode, sentence: str) -> NoReturn:
         self.metrics.refused.labels(reason.value).inc()

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from services.shared.runtime.lateness import WINDOW_S, Lateness
 from services.shared.runtime.metrics import ModelMetrics
 
 P = TypeVar("P")
@@ -152,6 +153,7 @@ class Scheduler(Generic[P, R]):
         self._max_batch_s = max_batch_s
         self._gather_s = gather_s
         self._pace = Pace()
+        self._lateness = Lateness()
         self._pending: list[_Job[P, R]] = []
         self._condition = threading.Condition()
         self._sequence = itertools.count()
@@ -185,6 +187,22 @@ class Scheduler(Generic[P, R]):
         with self._condition:
             started = [batch.started for batch in self._running.values()]
         return time.monotonic() - min(started) if started else 0.0
+
+    def late_s(self) -> float:
+        """How late URGENT answers are: see :mod:`.lateness`."""
+        with self._condition:
+            jobs = [job for batch in self._running.values() for job in batch.jobs] + self._pending
+            waiting = [
+                (job.enqueued_at, job.cost)
+                for job in jobs
+                if job.priority is Priority.URGENT and not job.future.cancelled()
+            ]
+            return self._lateness.late_s(time.monotonic(), waiting)
+
+    def occupied(self) -> float:
+        """Share of the model's time that URGENT work has taken lately, 0 to 1."""
+        with self._condition:
+            return self._lateness.occupied_s(time.monotonic()) / (WINDOW_S * self._lanes)
 
     def submit(
         self, payload: P, *, priority: Priority = Priority.NORMAL, deadline: float | None = None
@@ -254,6 +272,9 @@ class Scheduler(Generic[P, R]):
             with self._condition:
                 del self._running[lane]
                 self._pace.learn(batch.cost, run_s)
+                if batch.priority is Priority.URGENT:
+                    waited = [(job.enqueued_at, job.cost) for job in batch.jobs]
+                    self._lateness.ran(run_s, waited, time.monotonic())
                 self._condition.notify()  # work that had to leave a lane free may run now
             self._deliver(batch, results, run_s * 1000)
             self._rest_after(batch)

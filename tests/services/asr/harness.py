@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, Send
+from services.asr.degradation import Level
 from services.asr.engines.base import Hypothesis
 from services.asr.messages import ClientMessage, Final, Flush, SpeechStarted, Start, Stop
 from services.asr.session import Session, SessionOptions
@@ -93,6 +94,10 @@ class Rehearsal:
 
     def flush(self) -> None:
         self.send(Flush())
+
+    def economise(self, level: Level) -> None:
+        """The service is overloaded, or no more."""
+        self._obey(self.session.economise(level))
 
     def depart(self) -> None:
         """The service must go: what came is heard, and what is owed is waited for."""

@@ -27,6 +27,14 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
     assert config.server.port == 8001
 
 
+def test_what_is_given_up_is_given_up_in_order(tmp_path: Path) -> None:
+    section = "admission:\n  finals_only_late_ms: 3000\n"
+    with pytest.raises(ConfigError, match="sparse_late_ms <= finals_only_late_ms"):
+        AsrConfig.load(write(tmp_path, section))
+    limits = AsrConfig.load(write(tmp_path, section + "  refuse_late_ms: 4000\n")).admission.limits
+    assert (limits.sparse_s, limits.finals_only_s, limits.refuse_s) == (0.5, 3.0, 4.0)
+
+
 def test_the_profile_for_gpus_names_a_model_that_can_be_fetched() -> None:
     config = AsrConfig.load(DEFAULT_CONFIG.with_name("config.gpu.yaml"))
     assert config.engine.device == "cuda"

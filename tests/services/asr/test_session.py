@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.asr.commands import Cancel, Decode, End, Judge, Leave, Listen
+from services.asr.degradation import Level
 from services.asr.endpointing import EndpointingOptions
 from services.asr.messages import (
     Final,
@@ -563,6 +564,7 @@ SMALL = SessionOptions(
 """Everything happens within seconds."""
 
 Step = tuple[str, int]
+economies = st.just("economise")
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("speak"), st.integers(1, 130).map(lambda frames: 32 * frames)),
@@ -600,6 +602,8 @@ def perform(call: Rehearsal, script: Sequence[Step], chunks: Sequence[int]) -> N
         for what, ms in group:
             if what == "wait":
                 call.wait(ms / 1000)
+            elif what == "economise":
+                call.economise(Level(ms))
             else:
                 call.flush()
     call.stop()
@@ -802,6 +806,74 @@ def test_a_talkative_quarter_of_an_hour_is_forgotten() -> None:
         call.silence(2240, [16_000])
     assert len(call.finals) == 60
     assert call.held_samples < 35 * 16_000
+
+
+# A service that is overloaded.
+
+
+def test_sparse_partials_come_as_rarely_as_they_may() -> None:
+    often, rarely = Rehearsal(start=SILENCE), Rehearsal(start=SILENCE)
+    rarely.economise(Level.SPARSE)
+    for call in (often, rarely):
+        call.speak(6000)
+        call.silence(900)
+    assert 18 <= len(often.decodes(final=False)) <= 24
+    assert 2 <= len(rarely.decodes(final=False)) <= 4
+    assert heard(often) == heard(rarely)
+
+
+def test_finals_only_means_that_nothing_else_is_decoded() -> None:
+    call = Rehearsal(start=SILENCE, answers=[Answer(delay_s=0.3)])
+    call.economise(Level.FINALS_ONLY)
+    for _ in range(3):  # pauses that are no ends
+        call.speak(1000)
+        call.silence(300)
+    call.silence(900)
+    assert call.decodes(final=False) == []
+    assert len(call.decodes(final=True)) == 1
+    assert call.all(TurnPending) == []
+    [final] = call.finals
+    assert not final.timings.speculative
+    call.economise(Level.NORMAL)
+    call.speak(1000)
+    call.silence(900)
+    assert call.all(Partial)
+    assert call.finals[-1].timings.speculative
+
+
+def test_a_partial_that_waits_is_withdrawn() -> None:
+    call = Rehearsal(start=SILENCE, unanswered=is_partial)
+    call.speak(1000)
+    [waiting] = call.decodes(final=False)
+    call.economise(Level.FINALS_ONLY)
+    assert call.commands[-1] == Cancel(waiting.job_id)
+    call.economise(Level.REFUSING)
+    assert call.commands.count(Cancel(waiting.job_id)) == 1
+
+
+@given(
+    script=st.lists(
+        st.one_of(steps.map(lambda script: script[0]), st.tuples(economies, st.integers(0, 3))),
+        min_size=1,
+        max_size=14,
+    ),
+    answers=answers,
+    chunks=chunkings,
+    mode=modes,
+)
+@settings(max_examples=80, deadline=None)
+def test_the_contract_holds_however_much_is_saved(
+    script: list[Step], answers: list[Answer], chunks: list[int], mode: TurnMode
+) -> None:
+    call = Rehearsal(SMALL, Start(turn=TurnOptions(mode=mode)), answers)
+    perform(call, script, chunks)
+    check_order(call.log)
+    check_times(call, SMALL)
+    assert len(list(turns(call.log))) == len(call.all(SpeechStarted)) + call.idle_flushes
+    if not any(answer.fails for answer in answers):
+        check_coverage(call, [step for step in script if step[0] != "economise"])
+        check_partition(call)
+    assert call.commands[-1] == End()
 
 
 # A service that must go.

@@ -103,6 +103,24 @@ async def test_a_result_tells_what_it_cost() -> None:
     assert scheduler.busy_for() == 0
 
 
+async def test_it_tells_how_late_urgent_answers_are() -> None:
+    model = Model()
+    async with owned(model, batch_cost=lambda _: 1.0) as scheduler:
+        assert (scheduler.late_s(), scheduler.occupied()) == (0.0, 0.0)
+        first = await occupied(scheduler, model)
+        await asyncio.sleep(0.1)
+        assert scheduler.late_s() == 0.0, "it is not urgent"
+        second = scheduler.submit("b", priority=Priority.URGENT)
+        given_up = scheduler.submit("c", priority=Priority.URGENT)
+        await asyncio.sleep(0.2)
+        assert 0.2 <= scheduler.late_s() < 5.0
+        given_up.cancel()
+        model.gate.set()
+        await asyncio.gather(first, second)
+        assert 0.15 <= scheduler.late_s() < 5.0, "so late was the latest answer"
+        assert scheduler.occupied() < 0.1, "it ran for no time"
+
+
 # Batches.
 
 
