@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from examples.voice_agent.api import (
     agents_api,
@@ -44,6 +44,7 @@ def create_app(
     app.state.registry = registry = registry or CollectorRegistry()
     calls = Gauge("voice_calls", "Calls that go on", registry=registry)
     calls.set_function(lambda: len(store.live.calls))
+    ProcessCollector(registry=registry)
     install_error_handlers(app)
     for module in (agents_api, routes_api, conversations_api, live_api, health_api):
         app.include_router(module.router)

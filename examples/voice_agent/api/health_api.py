@@ -40,4 +40,5 @@ async def ready(store: TheStore) -> JSONResponse:
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     registry = request.app.state.registry
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    text = await asyncio.to_thread(generate_latest, registry)  # it reads files of /proc
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

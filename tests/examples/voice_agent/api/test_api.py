@@ -146,6 +146,7 @@ async def test_health_and_metrics_need_no_key(api: Api) -> None:
         metrics = (await stranger.get("/metrics")).text
     assert "voice_journal_lost_total 0.0" in metrics
     assert "voice_calls 0.0" in metrics
+    assert "process_open_fds" in metrics
 
 
 async def test_a_database_that_is_away_is_told_as_such(api: Api) -> None:
