@@ -31,7 +31,8 @@ class LlmEndpoint(Frozen):
     base_url: str = "http://127.0.0.1:8000/v1"
     model: str = "default"
     api_key_env: str | None = None
-    """Environment variable that holds the key; keys themselves are never stored."""
+    """Environment variable that holds the key; keys themselves are never stored. Its name begins
+    with `VOICE_AGENT_SECRET_`: see :mod:`.secrets`."""
 
 
 class LlmConfig(LlmEndpoint):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -17,6 +16,7 @@ from examples.voice_agent.chat_request import names_of_tools, request_body
 from examples.voice_agent.chat_stream import ChatStream, refusal
 from examples.voice_agent.config import LlmConfig, LlmEndpoint
 from examples.voice_agent.ports import ChatMessage, Delta, LanguageModelError, ToolSpec
+from examples.voice_agent.secrets import SecretError, read_secret
 
 USAGE_S = 1.0
 """Longest wait for the usage, once the model has said that it is done."""
@@ -49,15 +49,11 @@ class _Endpoint:
         """
         if self.where.api_key_env is None:
             return {}
-        key = os.environ.get(self.where.api_key_env, "").strip()
-        if not key:
-            raise LanguageModelError(
-                f"The key of {self.where.base_url} is missing: set {self.where.api_key_env} in the "
-                "environment.",
-                code="no_key",
-                retryable=False,
-            )
-        return {"Authorization": f"Bearer {key}"}
+        try:
+            return {"Authorization": f"Bearer {read_secret(self.where.api_key_env)}"}
+        except SecretError as error:
+            told = f"The key of {self.where.base_url} is missing: {error}."
+            raise LanguageModelError(told, code="no_key", retryable=False) from None
 
 
 class OpenAiLanguageModel:

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from examples.voice_agent.store.agents import UnknownAgent
+from examples.voice_agent.store.agents import ForbiddenSecret, UnknownAgent
 from examples.voice_agent.store.conversations import BadCursor, UnknownConversation
 from examples.voice_agent.store.database import DATABASE_ERRORS
 from examples.voice_agent.store.errors import StoreError
@@ -61,6 +61,7 @@ _KINDS: tuple[tuple[type[StoreError], ErrorKind], ...] = (
     (UnknownConversation, ErrorKind.NOT_FOUND),
     (RouteExists, ErrorKind.CONFLICT),
     (BadCursor, ErrorKind.INVALID),
+    (ForbiddenSecret, ErrorKind.INVALID),
 )
 
 

@@ -1,7 +1,6 @@
 """The examinations behind `voice agent doctor`, in the order in which one would mend things."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
@@ -9,6 +8,7 @@ import httpx
 
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.findings import Finding, State
+from examples.voice_agent.secrets import SecretError, read_secret
 from examples.voice_agent.settings import AgentSettings
 from examples.voice_agent.store.agents import Agents
 from examples.voice_agent.store.database import DATABASE_ERRORS, Database
@@ -90,11 +90,10 @@ async def _model(http: httpx.AsyncClient, agent: AgentConfig) -> Finding:
     llm = agent.llm
     what, headers = f"LLM of {agent.name}", {}
     if llm.api_key_env is not None:
-        key = os.environ.get(llm.api_key_env)
-        if not key:
-            told = f"{llm.api_key_env} is not set"
-            return Finding(what, State.FAIL, told, f"set {llm.api_key_env} to the API key")
-        headers["Authorization"] = f"Bearer {key}"
+        try:
+            headers["Authorization"] = f"Bearer {read_secret(llm.api_key_env)}"
+        except SecretError as error:
+            return Finding(what, State.FAIL, f"no key in {llm.api_key_env}", str(error))
     try:
         answer = await http.get(f"{llm.base_url.rstrip('/')}/models", headers=headers)
         answer.raise_for_status()

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.voice_agent.config import AgentConfig
+from examples.voice_agent.secrets import named_secrets, refused
 from examples.voice_agent.store.database import Database
 from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.models import AgentVersionRow
@@ -21,6 +22,10 @@ from services.shared.protocol.codec import describe
 log = structlog.get_logger(__name__)
 
 _ATTEMPTS = 5
+
+
+class ForbiddenSecret(StoreError):
+    """A configuration names an environment variable that agents may not read."""
 
 
 class UnknownAgent(StoreError):
@@ -52,8 +57,10 @@ class Agents:
         """Store a version; the newest one itself when nothing has changed.
 
         Raises:
+            ForbiddenSecret: it names secrets that are not for agents.
             StoreError: too many others did the same at the same time.
         """
+        _check_secrets(config)
         for _ in range(_ATTEMPTS):
             try:
                 async with self._database.session.begin() as session:
@@ -124,6 +131,13 @@ class Agents:
         session.add(row)
         await session.flush()
         return agent_version(row)
+
+
+def _check_secrets(config: AgentConfig) -> None:
+    """Here and not in the configuration itself: versions that are stored stay readable."""
+    for name in named_secrets(config.model_dump()):
+        if (refusal := refused(name)) is not None:
+            raise ForbiddenSecret(f"agent {config.name}: {refusal}")
 
 
 def agent_version(row: AgentVersionRow) -> AgentVersion:

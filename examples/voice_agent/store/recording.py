@@ -1,9 +1,10 @@
-"""Stereo recordings of calls, as files that can be played at any moment, also after a crash."""
+"""The stereo recording of one call, a file that can be played at any moment, also after a crash."""
 
 import asyncio
 import contextlib
 import time
 import wave
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -13,14 +14,12 @@ import numpy as np
 import structlog
 
 from examples.voice_agent.store.config import RecordingConfig
-from examples.voice_agent.store.flac import wav_to_flac
 from examples.voice_agent.store.timeline import Samples, StereoTimeline
 from services.shared.audio.pcm import AudioFormat, Encoding, to_int16
 
 log = structlog.get_logger(__name__)
 
 _WRITE_EVERY_S = 0.5
-_CLOSE_S = 60.0
 
 
 class Consent(StrEnum):
@@ -30,40 +29,27 @@ class Consent(StrEnum):
     REFUSED = "refused"
 
 
-class Recordings:
-    """The folder of recordings: a folder a day, a file a call."""
-
-    def __init__(self, config: RecordingConfig) -> None:
-        self._config = config
-
-    def open(self, conversation_id: str, audio_format: AudioFormat) -> "CallRecording":
-        """Record one call from now on; only with its consent. Use it as a context manager."""
-        day = time.strftime("%Y-%m-%d", time.gmtime())
-        return CallRecording(self._config, f"{day}/{conversation_id}", audio_format)
-
-    def path(self, name: str) -> Path | None:
-        """Where a recording lies, if it is there. Reads the folder.
-
-        `name` is checked, since it comes from the database: it never leads out of the folder.
-        """
-        folder = self._config.folder.resolve()
-        path = (folder / name).resolve()
-        return path if name and path.is_relative_to(folder) and path.is_file() else None
-
-    def forget(self, name: str) -> None:
-        """Delete a recording, if it is there."""
-        if path := self.path(name):
-            path.unlink(missing_ok=True)
-
-
 class CallRecording:
-    """A :class:`~examples.voice_agent.ports.Recording`. Owns the task that writes its file.
+    """A :class:`~examples.voice_agent.ports.Recording`; :meth:`.Recordings.open` makes it.
 
     A disk that is full or too slow ends the recording, never the call.
+
+    Args:
+        start: runs what writes its file, to its end, also when the call does not wait for it.
+        finished: is told of a file that is complete.
     """
 
-    def __init__(self, config: RecordingConfig, stem: str, audio_format: AudioFormat) -> None:
+    def __init__(
+        self,
+        config: RecordingConfig,
+        stem: str,
+        audio_format: AudioFormat,
+        start: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"],
+        finished: Callable[[Path], None],
+    ) -> None:
         self._config = config
+        self._start = start
+        self._finished = finished
         self._format = audio_format
         self._stem = stem
         self._timeline = StereoTimeline(
@@ -104,7 +90,7 @@ class CallRecording:
         self._fail("refused by the caller")
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name=f"recording {self._stem}")
+        self._task = self._start(self._run())
         return self
 
     async def __aexit__(
@@ -113,13 +99,10 @@ class CallRecording:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Write the rest; `flac` is made now."""
+        """Write the rest. Who has no time for it may be cancelled: it is written all the same."""
         assert self._task is not None
         self._stop.set()
-        await asyncio.wait([self._task], timeout=_CLOSE_S)
-        if not self._task.done():
-            self._task.cancel()
-            log.error("recording not finished in time", recording=self._stem)
+        await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         try:
@@ -131,7 +114,8 @@ class CallRecording:
                     await asyncio.to_thread(self._write, self._timeline.take())
             if self._failure is None:
                 await asyncio.to_thread(self._write, self._timeline.take(final=True))
-            await asyncio.to_thread(self._finish)
+            if await asyncio.to_thread(self._close):
+                self._finished(self._path)
         except (OSError, wave.Error, ValueError) as error:
             self._fail(str(error))
 
@@ -156,18 +140,17 @@ class CallRecording:
     def _write(self, data: bytes) -> None:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = wave.open(str(self._path), "wb")  # noqa: SIM115 - closed by _finish
+            self._file = wave.open(str(self._path), "wb")  # noqa: SIM115 - closed by _close
             self._file.setnchannels(2)
             self._file.setsampwidth(2)
             self._file.setframerate(self._format.sample_rate)
         if data:
             self._file.writeframes(data)  # which also puts the length into the header
 
-    def _finish(self) -> None:
+    def _close(self) -> bool:
+        """Whether there is a file."""
         if self._file is not None:
             self._file.close()
         if self._discarded:
             self._path.unlink(missing_ok=True)
-        elif self._file is not None and self._config.format == "flac":
-            wav_to_flac(self._path, self._path.with_suffix(".flac"))
-            self._path.unlink()
+        return self._file is not None and not self._discarded

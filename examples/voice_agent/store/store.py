@@ -19,7 +19,7 @@ from examples.voice_agent.store.inbound_routes import InboundRoutes
 from examples.voice_agent.store.journal import JournalWriter
 from examples.voice_agent.store.metrics import JournalMetrics
 from examples.voice_agent.store.migrate import upgrade
-from examples.voice_agent.store.recording import Recordings
+from examples.voice_agent.store.recordings import Recordings
 from examples.voice_agent.store.routing import Routing
 
 log = structlog.get_logger(__name__)
@@ -55,12 +55,13 @@ async def open_store(
     journal = JournalWriter(
         database, instance=instance, live=live, metrics=JournalMetrics(registry)
     )
-    routing = Routing(database)
+    routing, recordings = Routing(database), Recordings(config.recording)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         if config.migrate and not await _migrated(database):
             later = asyncio.create_task(_migrate_later(database), name="migrations")
             stack.push_async_callback(_end, later)
+        await stack.enter_async_context(recordings)
         await stack.enter_async_context(journal)
         await stack.enter_async_context(routing)
         yield Store(
@@ -69,7 +70,7 @@ async def open_store(
             Agents(database),
             InboundRoutes(database),
             Conversations(database),
-            Recordings(config.recording),
+            recordings,
             journal,
             routing,
             live,

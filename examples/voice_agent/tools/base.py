@@ -7,7 +7,6 @@ A package of its own offers one by an entry point of the group `voice_agent.tool
 """
 
 import importlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from examples.voice_agent.chat_request import openai_tool
 from examples.voice_agent.ports import ToolContext, ToolResult, ToolSpec
+from examples.voice_agent.secrets import SecretError, read_secret
 from examples.voice_agent.tools.schema import parameters_schema
 
 SET_UP = "This system is not set up; the caller cannot do anything about it."
@@ -113,24 +113,29 @@ def secret(variable: str) -> str:
     """A secret out of the environment.
 
     Raises:
-        PluginError: it is not set.
+        PluginError: it is not set, or not for agents.
     """
-    value = os.environ.get(variable, "").strip()
-    if not value:
-        raise PluginError(
-            SET_UP,
-            reason=f"set {variable} in the environment",
-        )
-    return value
+    try:
+        return read_secret(variable)
+    except SecretError as error:
+        raise PluginError(SET_UP, reason=str(error)) from None
 
 
 def missing_secrets(*variables: str | None) -> list[str]:
-    """A sentence for each that is not set."""
+    """A sentence for each that cannot be had."""
     return [
-        f"Set {variable} in the environment."
+        problem
         for variable in variables
-        if variable is not None and not os.environ.get(variable, "").strip()
+        if variable is not None and (problem := _problem(variable)) is not None
     ]
+
+
+def _problem(variable: str) -> str | None:
+    try:
+        read_secret(variable)
+    except SecretError as error:
+        return f"{str(error)[0].upper()}{str(error)[1:]}."
+    return None
 
 
 def optional_library(module: str, package: str) -> ModuleType:

@@ -220,12 +220,12 @@ async def test_a_call_is_recognised_also_when_no_tools_are_on_offer_any_more() -
 
 async def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     async with raw_server(streams(*GREETING)) as server:
-        config = _config(server, api_key_env="TEST_LLM_KEY")
-        monkeypatch.delenv("TEST_LLM_KEY", raising=False)
+        config = _config(server, api_key_env="VOICE_AGENT_SECRET_LLM")
+        monkeypatch.delenv("VOICE_AGENT_SECRET_LLM", raising=False)
         error = await _fails(config)
         assert (error.code, error.retryable) == ("no_key", False)
-        assert "TEST_LLM_KEY" in str(error) and not server.requests
-        monkeypatch.setenv("TEST_LLM_KEY", "s3cret")
+        assert "VOICE_AGENT_SECRET_LLM" in str(error) and not server.requests
+        monkeypatch.setenv("VOICE_AGENT_SECRET_LLM", "s3cret")
         assert await _ask(config) == GREETED
     assert server.requests[0].headers["authorization"] == "Bearer s3cret"
 

@@ -37,6 +37,16 @@ async def test_agents_are_made_and_versions_kept(api: Api) -> None:
     assert [each["version"] for each in versions] == [2, 1]
 
 
+async def test_an_agent_may_not_name_just_any_secret(api: Api) -> None:
+    llm = {"base_url": "http://elsewhere.example/v1", "api_key_env": "PGPASSWORD"}
+    body = {"config": {**AGENT["config"], "llm": llm}}  # type: ignore[dict-item]
+    refused = await api.http.post("/v1/agents", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_message")
+    assert "VOICE_AGENT_SECRET_PGPASSWORD" in refused.json()["message"]
+    llm["api_key_env"] = "VOICE_AGENT_SECRET_LLM"
+    await made(api, "/v1/agents", body)
+
+
 async def test_routes_are_made_changed_asked_and_deleted(api: Api) -> None:
     await made(api, "/v1/agents", AGENT)
     body = {"pattern": "+1 555 01XX", "agent": "helpdesk"}

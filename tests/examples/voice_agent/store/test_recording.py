@@ -1,6 +1,7 @@
 """Both sides of a call in one file, where they were heard."""
 
 import asyncio
+import os
 import time
 import wave
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.voice_agent.store.config import RecordingConfig
-from examples.voice_agent.store.recording import Recordings
+from examples.voice_agent.store.recordings import Recordings
 from examples.voice_agent.store.timeline import Samples, StereoTimeline
 from services.shared.audio.pcm import AudioFormat, Encoding
 
@@ -107,9 +108,8 @@ def frames_in(folder: Path) -> list[int]:
 async def record(folder: Path, file_format: str) -> tuple[str, float]:
     config = RecordingConfig.model_validate({"folder": folder, "format": file_format})
     mulaw = AudioFormat(Encoding.MULAW, RATE)
-    recording = Recordings(config).open("one", mulaw)
     begun = time.monotonic()
-    async with recording:
+    async with Recordings(config) as recordings, recordings.open("one", mulaw) as recording:
         said = mulaw.encode(np.full(RATE, 0.5, dtype=np.float32))
         recording.caller(said, begun + 1)
         recording.agent(said, begun + 1)
@@ -136,7 +136,7 @@ async def test_a_recording_can_be_played_while_it_goes_on(tmp_path: Path) -> Non
     """So it can after a crash."""
     config = RecordingConfig(folder=tmp_path)
     pcm = AudioFormat(Encoding.PCM_S16LE, RATE)
-    async with Recordings(config).open("one", pcm) as recording:
+    async with Recordings(config) as recordings, recordings.open("one", pcm) as recording:
         recording.caller(tone(4000, 5).tobytes(), time.monotonic() + 4)
         await asyncio.sleep(0.8)
         assert frames_in(tmp_path) == [2 * RATE]
@@ -144,7 +144,8 @@ async def test_a_recording_can_be_played_while_it_goes_on(tmp_path: Path) -> Non
 
 async def test_who_refuses_is_not_kept(tmp_path: Path) -> None:
     pcm = AudioFormat(Encoding.PCM_S16LE, RATE)
-    async with Recordings(RecordingConfig(folder=tmp_path)).open("one", pcm) as recording:
+    config = RecordingConfig(folder=tmp_path)
+    async with Recordings(config) as recordings, recordings.open("one", pcm) as recording:
         recording.caller(tone(4000, 5).tobytes(), time.monotonic() + 4)
         await asyncio.sleep(0.7)
         recording.discard()
@@ -156,11 +157,58 @@ async def test_a_disk_that_cannot_be_written_ends_the_recording_only(tmp_path: P
     (tmp_path / "blocked").write_text("a file where the folder should be")
     config = RecordingConfig(folder=tmp_path / "blocked")
     pcm = AudioFormat(Encoding.PCM_S16LE, RATE)
-    async with Recordings(config).open("one", pcm) as recording:
+    async with Recordings(config) as recordings, recordings.open("one", pcm) as recording:
         recording.caller(tone(1000, 5).tobytes(), time.monotonic() + 1)
         await asyncio.sleep(0.7)
         recording.caller(tone(1000, 5).tobytes(), time.monotonic() + 1)
     assert recording.failure is not None
+
+
+async def test_a_call_that_has_no_time_leaves_its_recording_to_the_folder(tmp_path: Path) -> None:
+    config = RecordingConfig(folder=tmp_path, format="flac")
+    pcm = AudioFormat(Encoding.PCM_S16LE, RATE)
+    async with Recordings(config) as recordings:
+        recording = recordings.open("one", pcm)
+
+        async def call() -> None:
+            async with recording:
+                recording.caller(tone(4000, 5).tobytes(), time.monotonic() + 4)
+                await asyncio.sleep(60)
+
+        calling = asyncio.create_task(call())
+        await asyncio.sleep(0.2)
+        calling.cancel()
+        await asyncio.sleep(0)
+        calling.cancel()  # also while it waits for its file
+        await asyncio.wait([calling])
+    path = recordings.path(recording.name)
+    assert path is not None and path.suffix == ".flac"
+    with av.open(str(path)) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    assert samples >= 4 * RATE
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+async def test_what_a_dead_process_left_is_found_and_finished(tmp_path: Path) -> None:
+    day = tmp_path / "2026-11-20"
+    day.mkdir()
+    left = day / "one.wav"
+    with wave.open(str(left), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(bytes(4 * RATE))
+    fresh = day / "two.wav"  # somebody else may be writing it
+    fresh.write_bytes(left.read_bytes())
+    os.utime(left, (1, 1))
+    recordings = Recordings(RecordingConfig(folder=tmp_path, format="flac"))
+    assert recordings.path("2026-11-20/one.flac") == left
+    async with recordings:
+        async with asyncio.timeout(10):
+            while left.exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert recordings.path("2026-11-20/one.flac") == day / "one.flac"
+    assert fresh.exists()
 
 
 @pytest.mark.parametrize("name", ["", "../secret", "/etc/passwd", "2026/none.wav", "."])

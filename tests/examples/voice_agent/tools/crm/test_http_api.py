@@ -78,13 +78,13 @@ async def test_secrets_come_from_the_environment(
 ) -> None:
     async with (
         raw_server(says(200, RECORDS)) as server,
-        _crm(server, secret_env="TEST_CRM_KEY", **auth) as crm,
+        _crm(server, secret_env="VOICE_AGENT_SECRET_CRM", **auth) as crm,
     ):
-        monkeypatch.delenv("TEST_CRM_KEY", raising=False)
-        assert crm.missing() == ["Set TEST_CRM_KEY in the environment."]
+        monkeypatch.delenv("VOICE_AGENT_SECRET_CRM", raising=False)
+        assert crm.missing() == ["Set VOICE_AGENT_SECRET_CRM in the environment."]
         with pytest.raises(PluginError):
             await crm.find(LAN, 5)
-        monkeypatch.setenv("TEST_CRM_KEY", "s3cret")
+        monkeypatch.setenv("VOICE_AGENT_SECRET_CRM", "s3cret")
         assert len(await crm.find(LAN, 5)) == 2
     assert [request.headers[name] for request in server.requests] == [value]
 
