@@ -229,15 +229,11 @@ TEXT
   $bridge || return 0
   put_once "$etc/bridge.yaml" 0640 "$user" <"$checkout/examples/asterisk_bridge/config.yaml"
   put_once "$etc/voice-agent.yaml" 0640 "$user" <<'TEXT'
-asr_url: http://127.0.0.1:8001 # several instances: nginx's address
-tts_url: http://127.0.0.1:8002
+asr_url: http://127.0.0.1:8080 # nginx; with TLS the name that its certificate has: https://…
+tts_url: http://127.0.0.1:8080
 # Relative paths begin at /var/lib/voice-services.
 store:
   url: sqlite:///voice-agent/agent.db # postgresql://… for several bridges
-TEXT
-  put_once "$etc/bridge.env" 0640 "$user" <<'TEXT'
-# BRIDGE__ARI__PASSWORD=
-# VOICE_AGENT__ASR_KEY= and VOICE_AGENT__TTS_KEY= are those of `voice keys create bridge`
 TEXT
 }
 
@@ -249,6 +245,18 @@ make_keys() { # the first key is shown once; services refuse to start without th
     echo "The first key, which is not shown again:"
     system "$installed" keys create operator
   fi
+}
+
+make_bridge_key() {
+  local key=''
+  [[ ! -e $etc/bridge.env ]] || return 0
+  echo "+ voice keys create bridge, for $etc/bridge.env"
+  if $live && ! $dry; then key=$("$installed" keys create bridge 2>/dev/null); fi
+  put "$etc/bridge.env" 0600 <<TEXT
+BRIDGE__ARI__PASSWORD=
+VOICE_AGENT__ASR_KEY=$key
+VOICE_AGENT__TTS_KEY=$key
+TEXT
 }
 
 fetch_models() {
@@ -365,6 +373,7 @@ do_install() {
   step ln -sfn "/opt/voice-services/current/deploy/voice" "$installed"
   fetch_models
   make_keys
+  ! $bridge || make_bridge_key
   install_units
   remove_missing_instances
   if [[ -n $before && $before != "releases/$version" ]] && $start; then rolling_restart; fi
