@@ -18,6 +18,9 @@ from services.shared.media.decode import UnreadableAudio
 from services.shared.media.stream import OpusPackets, WebmStream
 from services.shared.protocol.base import ErrorCode, ProtocolError
 
+_MOST_S = 60
+"""Of compressed audio in one job, which is 8 kB: more is no speech, and all would wait for it."""
+
 
 class _Decoder(Protocol):
     def push(self, data: bytes) -> Floats: ...
@@ -51,7 +54,7 @@ class Ear:
         self._pending: Floats = np.zeros(0, dtype=np.float32)
         self._compressed = start.encoding in (Encoding.OPUS, Encoding.WEBM)
         self.bytes_per_s = _byte_rate(start)
-        """Upper bound for compressed audio, exact for PCM."""
+        """Exact for PCM; more than speech usually takes for compressed audio."""
 
     @property
     def bytes_missing(self) -> int:
@@ -65,10 +68,16 @@ class Ear:
         """New samples with what was pending, the duration received for them, leftover bytes.
 
         Unless flushed, the samples are whole frames and the rest waits.
+
+        Raises:
+            UnreadableAudio: also when some kilobytes hold minutes.
         """
-        parts, leftover = [self._pending], 0
+        parts, leftover, most = [self._pending], 0, _MOST_S * SAMPLE_RATE
         for chunk in chunks:
             parts.append(self._decoder.push(chunk))
+            most -= len(parts[-1])
+            if self._compressed and most < 0:
+                raise UnreadableAudio(f"more than {_MOST_S} s of audio in so few bytes")
         if flush:
             tail, leftover = self._decoder.flush()
             parts.append(tail)
@@ -186,5 +195,7 @@ def _pcm_format(start: Start) -> pcm.AudioFormat:
 
 def _byte_rate(start: Start) -> int:
     if start.encoding in (Encoding.OPUS, Encoding.WEBM):
-        return 64_000  # 510 kbit/s is the most that Opus can (RFC 6716 §2.1.1)
+        # Half a second of it, what is decoded at once, holds the largest packet of 120 ms that an
+        # encoder makes (7.7 kB, RFC 6716 §3.2) and some seconds of speech.
+        return 16_000
     return _pcm_format(start).frame_bytes * start.sample_rate

@@ -21,6 +21,7 @@ _READ = {_TRACK_NUMBER, _CODEC_ID, _CODEC_PRIVATE, _SIMPLE_BLOCK, _BLOCK}
 
 _MAX_READ = 1 << 16
 """Bytes of an element that is read whole: an Opus packet has at most 61,440 (RFC 7845 §6)."""
+_MAX_TRACKS = 64
 _MAX_SKIPPED = 1 << 20
 """Bytes of any other element: a larger one would swallow the rest of the stream unheard."""
 
@@ -74,6 +75,8 @@ class WebmPackets:
         identifier, size, body = head
         if identifier in _ENTERED:
             if identifier == _TRACK_ENTRY:
+                if len(self._tracks) == _MAX_TRACKS:
+                    raise UnreadableAudio(f"the WebM stream has more than {_MAX_TRACKS} tracks")
                 self._tracks.append(_Track())
             return body
         if identifier not in _READ:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.asr.listening import Ear, Heard, Hearing, Listener, check_audio
@@ -56,6 +56,7 @@ def test_a_flush_tells_of_half_a_sample_and_forgets_it() -> None:
     assert len(again.samples) == FRAME_SAMPLES
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=8), st.sampled_from([8000, 16_000]))
 def test_chunking_changes_neither_samples_nor_probabilities(sizes: list[int], rate: int) -> None:
     data = pcm(joined(silence(70), tone(400, 150), silence(33)), "pcm_s16le", rate)
@@ -111,6 +112,23 @@ def test_opus_is_counted_by_what_it_decodes_to() -> None:
     assert 1.0 <= result.received_s <= 1.05
     assert result.received_s == len(result.samples) / 16_000
     ear.close()
+
+
+NOTHING_FOR_120_MS = b"\x1b\x02"
+"""An Opus packet of two frames of 60 ms, neither of which has a byte (RFC 6716 §3.2.5)."""
+
+
+def test_kilobytes_that_hold_minutes_are_refused_and_harm_nobody_else() -> None:
+    listener = Listener(EnergyVad())
+    bomb = listener.new_ear(Start(encoding=Encoding.OPUS, sample_rate=48_000))
+    fine = listener.new_ear(Start())
+    assert len(listen(listener, bomb, [NOTHING_FOR_120_MS]).samples) > 1500
+    refused, result = listener.hear(
+        [Hearing(bomb, [NOTHING_FOR_120_MS] * 600), Hearing(fine, [pcm(tone(400, 64))])]
+    )
+    assert isinstance(refused, ProtocolError)
+    assert refused.code is ErrorCode.UNREADABLE_AUDIO
+    assert len(heard(result).probabilities) == 2
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 48_000])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
+from services.shared.media.encode import FileFormat, StreamEncoder
 from services.shared.protocol.base import ErrorCode
 from services.shared.runtime.config import ServerConfig
 from services.tts.config import (
@@ -258,6 +259,13 @@ async def test_wrong_forms_are_refused_with_a_reason(
     assert says in answer.json()["message"]
 
 
+def ten_minutes_in_few_bytes() -> bytes:
+    encoder = StreamEncoder(FileFormat.FLAC, 8000)
+    data = encoder.push(silence(600, 8000)) + encoder.finish()
+    assert len(data) < 1 << 18
+    return data
+
+
 @pytest.mark.parametrize(
     ("data", "status", "code"),
     [
@@ -267,8 +275,9 @@ async def test_wrong_forms_are_refused_with_a_reason(
         (wav(buzz(120, 22)), 413, "audio_too_long"),
         (wav(np.clip(buzz(120, 6, level=5), -1, 1)), 422, "audio_clipped"),
         (wav(buzz(120, 6))[:44] + bytes(2 << 20), 413, "message_too_large"),
+        (ten_minutes_in_few_bytes(), 413, "audio_too_long"),
     ],
-    ids=["no audio", "silent", "short", "long", "clipped", "large"],
+    ids=["no audio", "silent", "short", "long", "clipped", "large", "bomb"],
 )
 async def test_unfit_recordings_are_refused_and_leave_nothing(
     cloner: LiveService, data: bytes, status: int, code: str

@@ -2,6 +2,7 @@ import io
 import struct
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,37 @@ def test_too_long(make_file: MakeFile, limit_s: float) -> None:
 
 def test_exactly_long_enough(make_file: MakeFile) -> None:
     assert len(decode_audio(make_file("flac", "flac"), max_duration_s=1.0)) == 16_000
+
+
+@pytest.mark.parametrize("claimed", [0, 2000, 0x7FFF_FFFF, 0xFFFF_FFFF])
+def test_a_header_that_lies_about_the_length(claimed: int) -> None:
+    """Neither is that much memory taken, nor more read than there is or is permitted."""
+    body = bytes(32_000)
+    wav = bytearray(wav_bytes(np.zeros(16_000, dtype=np.float32), 16_000))
+    struct.pack_into("<I", wav, 4, claimed)
+    struct.pack_into("<I", wav, 40, claimed)
+    assert bytes(wav).endswith(body)
+    tracemalloc.start()
+    try:
+        try:
+            samples = decode_audio(bytes(wav), max_duration_s=1.0)
+        except UnreadableAudio:
+            assert claimed == 0
+        else:
+            assert len(samples) <= 16_000
+        with suppress(UnreadableAudio, AudioTooLong):
+            assert len(decode_audio(bytes(wav) + bytes(320_000), max_duration_s=2.0)) <= 32_000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+def test_a_header_that_lies_about_the_rate_makes_no_hours_of_seconds() -> None:
+    wav = bytearray(wav_bytes(np.zeros(160_000, dtype=np.float32), 16_000))
+    struct.pack_into("<I", wav, 24, 4000)
+    with pytest.raises(AudioTooLong):
+        decode_audio(bytes(wav), max_duration_s=30)
 
 
 @pytest.mark.slow

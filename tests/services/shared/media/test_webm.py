@@ -96,3 +96,11 @@ def test_what_waits_is_bounded() -> None:
     packets.push(b"\xec" + (0x10000000 | 1 << 20).to_bytes(4, "big"))
     assert packets.push(bytes(1 << 20)) == []
     assert packets.push(block(2, b"after")) == [b"after"]
+
+
+def test_tracks_without_end_fill_no_memory() -> None:
+    packets = WebmPackets()
+    packets.push(EBML + SEGMENT + TRACKS)
+    with pytest.raises(UnreadableAudio, match="64 tracks"):
+        for _ in range(1000):
+            packets.push(b"\xae\x80" * 100)
