@@ -19,8 +19,10 @@ from services.shared.media.decode import AudioTooLong, UnreadableAudio, decode_a
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 from services.shared.protocol.codec import describe, encode
 from services.shared.runtime.auth import Grant
+from services.shared.runtime.connection import shutting_down
 from services.shared.runtime.grants import admitted_request, requires
 from services.shared.runtime.keys import Scope
+from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.quotas import Use
 from services.shared.runtime.scheduler import QueueFull, SchedulerClosed
 from services.shared.runtime.uploads import client_gone, received_form
@@ -124,7 +126,8 @@ async def _transcribe_upload(
 
 
 async def _unless_gone(request: Request, work: "asyncio.Future[Transcript]") -> Transcript:
-    """Await the work, but give it up when the client has hung up."""
+    """Await the work, but give it up when the client has hung up or the drain is over."""
+    closing = lifecycle_of(request.app).closing
     try:
         while True:
             done, _ = await asyncio.wait({work}, timeout=_GONE_CHECK_S)
@@ -132,6 +135,8 @@ async def _unless_gone(request: Request, work: "asyncio.Future[Transcript]") -> 
                 return work.result()
             if await request.is_disconnected():
                 raise client_gone()
+            if closing.is_set():
+                raise shutting_down()
     finally:
         if not work.done():
             work.cancel()

@@ -17,7 +17,7 @@ from services.shared.runtime.connection import (
 )
 from services.shared.runtime.edge import error_response
 from services.shared.runtime.keys import Scope
-from services.shared.runtime.lifecycle import Lifecycle, lifecycle_of
+from services.shared.runtime.lifecycle import LAST_WORDS_S, Lifecycle, lifecycle_of
 from services.shared.runtime.quotas import Use
 from services.shared.runtime.tracing import Span, current_span
 from services.tts.commands import (
@@ -59,7 +59,9 @@ def stream_routes(service: TtsService) -> APIRouter:
             if connection is not None:
                 conversation = Conversation(connection, service, lifecycle)
                 try:
-                    await converse(connection, lifecycle, conversation.run)
+                    await converse(
+                        connection, lifecycle, conversation.run, last_words_s=LAST_WORDS_S
+                    )
                 finally:
                     conversation.close()
 
@@ -158,6 +160,8 @@ class Conversation:
 
     async def _refusal(self, start: Start) -> ProtocolError | None:
         """Why a context cannot be spoken now; one that is heard already goes on."""
+        if self._lifecycle.closing.is_set():
+            return shutting_down()
         try:
             await self._service.prepare(start.voice, self._owner)
         except EngineError as error:

@@ -17,6 +17,7 @@ from tests.services.asr.conftest import Start
 from tests.services.asr.sounds import joined, pcm, silence, tone
 from tests.services.process import FAKE_ASR, service_process
 from tests.services.serving import LiveService, eventually
+from tests.services.tts.cloning.recordings import wav
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -135,6 +136,21 @@ async def test_a_session_that_waits_for_its_client_is_given_up_with_the_drain(
     service.terminate()
     await eventually(lambda: not service.running, 10)
     assert time.monotonic() - began >= 0.5
+
+
+async def test_a_file_that_outlives_the_drain_is_for_another_instance(
+    start_service: Start,
+) -> None:
+    service = draining(start_service, 0.3, delay_ms=700)
+    sound = joined(*[tone(400, 3000), silence(1000)] * 8)
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+        url = f"{service.http}/v1/transcribe"
+        asking = asyncio.create_task(http.post(url, files={"file": ("a.wav", wav(sound, 16_000))}))
+        await eventually(lambda: service.lifecycle.sessions == 1)
+        service.terminate()
+        answer = await asking
+    assert (answer.status_code, answer.json()["code"]) == (503, "shutting_down")
+    assert answer.headers["Retry-After"]
 
 
 @pytest.mark.slow
