@@ -21,8 +21,8 @@ class Answer:
     """What a server sent until it closed, or until that was not waited for any longer."""
 
     data: bytes = b""
-    closed: bool = False
-    """By the server."""
+    ended: bool = False
+    """The server has closed, or has said more than is listened to."""
 
     @property
     def status(self) -> int | None:
@@ -101,7 +101,7 @@ async def _read(reader: asyncio.StreamReader, answer: Answer) -> None:
             answer.data += data
     except ConnectionError:
         pass
-    answer.closed = len(answer.data) < _MOST_READ
+    answer.ended = True
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

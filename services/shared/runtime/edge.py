@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
@@ -20,6 +21,7 @@ from services.shared.runtime.key_files import is_loopback
 from services.shared.runtime.keys import Scope as KeyScope
 from services.shared.runtime.lifecycle import Lifecycle, Phase, lifecycle_of
 from services.shared.runtime.observing import REQUEST_ID, Observing
+from services.shared.runtime.openapi import document_errors
 from services.shared.runtime.origins import OriginCheck, Origins
 from services.shared.runtime.tokens_api import token_routes
 from services.shared.runtime.tracing import NO_TRACER, Tracer
@@ -30,6 +32,7 @@ RETRY_AFTER_S = 2
 """What a refused client is told to wait."""
 LINGER_S = 5.0
 """How long the rest of a refused body is read, and thrown away, before the connection closes."""
+_UNFIT: dict[int | str, dict[str, Any]] = {503: {"description": "No; the body says why"}}
 
 
 def error_response(error: ProtocolError, *, headers: dict[str, str] | None = None) -> Response:
@@ -50,14 +53,16 @@ def error_response(error: ProtocolError, *, headers: dict[str, str] | None = Non
 def health_routes(*, open_metrics: bool) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    @router.get("/health/live", summary="Is the process worth keeping?")
+    @router.get("/health/live", summary="Is the process worth keeping?", responses=_UNFIT)
     async def live(request: Request) -> JSONResponse:
         lifecycle = lifecycle_of(request.app)
         hung = lifecycle.hung()
         status = 503 if hung or lifecycle.phase is Phase.FAILED else 200
         return JSONResponse({"live": status == 200, "hung": hung}, status_code=status)
 
-    @router.get("/health/ready", summary="Are the models warm, and is there room?")
+    @router.get(
+        "/health/ready", summary="Are the models warm, and is there room?", responses=_UNFIT
+    )
     async def ready(request: Request) -> JSONResponse:
         lifecycle = lifecycle_of(request.app)
         troubles = lifecycle.troubles() if lifecycle.phase is Phase.READY else []
@@ -252,6 +257,7 @@ def build_app(
     app.include_router(health_routes(open_metrics=open_metrics))
     app.include_router(token_routes())
     install_error_handlers(app)
+    document_errors(app)
     return app
 
 
@@ -266,6 +272,4 @@ def _guard_origins(app: FastAPI, allowed: Sequence[str], *, locked: bool) -> Non
             expose_headers=["Location", "Retry-After", "X-Sample-Rate"],
         )
     # The last one is outermost of these.
-    app.add_middleware(
-        OriginCheck, origins=Origins(allowed, locked=locked), refuse=error_response
-    )
+    app.add_middleware(OriginCheck, origins=Origins(allowed, locked=locked), refuse=error_response)

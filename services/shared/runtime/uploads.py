@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import Request
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
@@ -34,6 +35,9 @@ async def received_form(request: Request, fields: int, limit_s: float) -> AsyncI
         raise ProtocolError(ErrorCode.IDLE_TIMEOUT, sentence) from None
     except ClientDisconnect:
         raise client_gone() from None
+    except HTTPException as error:
+        sentence = f"the form cannot be read: {error.detail}"
+        raise ProtocolError(ErrorCode.INVALID_MESSAGE, sentence) from None
     try:
         yield form
     finally:

@@ -175,7 +175,7 @@ def _send(source: Source, watched: live.Watched, request: Request) -> None:
     wait_s = _ANSWER_S if patient else _GLANCE_S
     parts = [head, data[:cut], data[cut:]]
     answer = watched.run(exchange(watched.address, parts, wait_s, abort=abort))
-    check(answer.closed or abort or not patient, f"no end of an answer to {method} {path}")
+    check(answer.ended or abort or not patient, f"no end of an answer to {method} {path}")
     _check_answer(answer, method)
     watched.unharmed()
 

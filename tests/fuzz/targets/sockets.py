@@ -98,7 +98,7 @@ def _connect(
     wait_s = _END_S if patient else _GLANCE_S
     work = exchange(watched.address, parts, wait_s, abort=ending == 7, shake_hands=patient)
     answer = watched.run(work)
-    check(answer.closed or not patient, "the service does not end what its client has ended")
+    check(answer.ended or not patient, "the service does not end what its client has ended")
     _check_answer(answer, path)
     watched.unharmed()
 

@@ -176,7 +176,7 @@ async def test_the_file_must_be_a_file_and_one(live: LiveService) -> None:
         ):
             told(answer, ErrorCode.INVALID_MESSAGE, 'field "file" is required')
         two = await client.post(url, files=[("file", ("a", WAV)), ("file", ("b", WAV))])
-        assert (two.status_code, two.json()["code"]) == (400, "invalid_message")
+        assert (two.status_code, two.json()["code"]) == (422, "invalid_message")
         torn = {"Content-Type": "multipart/form-data; boundary=x"}
         answer = await client.post(url, content=b"--y\r\nnonsense", headers=torn)
         assert answer.json()["code"] == "invalid_message"
