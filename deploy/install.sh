@@ -13,6 +13,7 @@
 #   --stack NAMES              chatterbox, nemo: their environments, too (scripts/make_engine_env.sh)
 #   --models IDS               of `voice models list`; none (the default set)
 #   --python WHICH             version or path              (3.11)
+#                              these four are kept for the next time, like the next two
 #   --bridge, --llm            with the Asterisk bridge; with vLLM's unit
 #   --nginx OPTIONS            of `voice nginx`, as one argument; kept for the next time
 #                              (--plain --listen 127.0.0.1:8080: nobody else reaches it, and no certificate is needed)
@@ -35,8 +36,8 @@ die() {
   exit 1
 }
 
-asr='' tts='' groups=asr,tts,piper,agent stacks='' models=default python=3.11 nginx_options='' root=''
-bridge=false llm=false nginx=true start=true dry=false purge=false
+asr='' tts='' groups='' stacks='' models='' python='' nginx_options='' nginx='' root=''
+bridge=false llm=false start=true dry=false purge=false
 command=${1:-help}
 [[ $# == 0 ]] || shift
 while [[ $# -gt 0 ]]; do
@@ -143,6 +144,30 @@ make_folders() {
   folder "$root/var/cache/voice-services" 0750 "$user:$user"
   folder "$units" 0755 root:root
   folder "$(dirname "$installed")" 0755 root:root
+}
+
+remember() { # remember NAME DEFAULT: what was not said this time is as it was
+  local kept
+  kept=$(sed -n "s/^$1=//p" "$etc/install.options" 2>/dev/null || true)
+  [[ -n ${!1} ]] || printf -v "$1" %s "${kept:-$2}"
+}
+
+remember_options() {
+  remember groups asr,tts,piper,agent
+  remember stacks ''
+  remember models default
+  remember python 3.11
+  remember nginx true
+}
+
+keep_options() {
+  put "$etc/install.options" 0640 "$user" <<TEXT
+groups=$groups
+stacks=$stacks
+models=$models
+python=$python
+nginx=$nginx
+TEXT
 }
 
 version_of() { # of a checkout; one with changes has a name of its own for each state
@@ -293,9 +318,8 @@ install_nginx() {
   [[ -n $nginx_options ]] || nginx_options=$(cat "$kept" 2>/dev/null || echo "--plain --listen 127.0.0.1:8080")
   put "$kept" 0640 "$user" <<<"$nginx_options"
   read -ra options <<<"$nginx_options"
-  case " $nginx_options " in *" --asr"* | *" --tts"*) ;; *)
-    options+=(--asr "$(addresses "$asr")" --tts "$(addresses "$tts")") ;;
-  esac
+  [[ " $nginx_options " == *" --asr "* ]] || options+=(--asr "$(addresses "$asr")")
+  [[ " $nginx_options " == *" --tts "* ]] || options+=(--tts "$(addresses "$tts")")
   printf '+ voice nginx'
   printf ' %q' "${options[@]}"
   printf '\n'
@@ -358,6 +382,7 @@ remove_missing_instances() { # whose env file is there, and that --asr or --tts 
 
 do_install() {
   local version before
+  remember_options
   check_machine
   asr=${asr:-$(ports_of asr)} tts=${tts:-$(ports_of tts)}
   asr=${asr:-8001,8011} tts=${tts:-8002,8012}
@@ -370,6 +395,7 @@ do_install() {
   make_release "$version"
   use_release "$version"
   write_configuration
+  keep_options
   step ln -sfn "/opt/voice-services/current/deploy/voice" "$installed"
   fetch_models
   make_keys
@@ -385,6 +411,7 @@ do_install() {
 
 do_rollback() {
   local to
+  nginx=false
   check_machine
   to=$(readlink "$home/previous" 2>/dev/null) || die "there is no release before this one"
   [[ -e $home/$to/.complete || $dry == true ]] || die "$to is not complete"
@@ -404,6 +431,7 @@ do_status() {
 }
 
 do_uninstall() {
+  nginx=false
   check_machine
   if $live; then # what is not loaded cannot be stopped, which is no fault
     step systemctl stop voice.target 'voice-asr@*' 'voice-tts@*' 'voice-bridge*' 'voice-llm*' || true
@@ -424,7 +452,7 @@ do_uninstall() {
 case $command in
   install | upgrade) do_install ;;
   rollback) do_rollback ;;
-  restart) check_machine && rolling_restart ;;
+  restart) nginx=false && check_machine && rolling_restart ;;
   status) do_status ;;
   uninstall) do_uninstall ;;
   help | -h | --help) usage ;;

@@ -125,7 +125,8 @@ def test_install_upgrade_rollback_uninstall(checkout: Path, tmp_path: Path) -> N
     assert f"releases/{first}/.venv" in before and "/current/" not in before
 
     git(checkout, "commit", "--quiet", "--allow-empty", "--message", "the next one")
-    installed(checkout, root, "upgrade", *options)
+    installed(checkout, root, "upgrade")  # with the options of the first time
+    assert not list(root.glob("opt/voice-services/current/.venv/lib/*/site-packages/ctranslate2"))
     second = version_in_use(root)
     assert second != first
     after = subprocess.run(run, capture_output=True, text=True, check=True).stdout
