@@ -15,7 +15,8 @@ from examples.asterisk_bridge.media.base import FORMATS
 from examples.asterisk_bridge.transport import Conversation as Converse
 from examples.voice_agent.api.app import create_app, serving
 from examples.voice_agent.config import AgentConfig, FallbackConfig
-from examples.voice_agent.conversation import Conversation, SpeechServices
+from examples.voice_agent.conversation import Conversation
+from examples.voice_agent.endpoints import SpeechServices
 from examples.voice_agent.phrases import PhraseBook
 from examples.voice_agent.ports import CallBegan, CallEnded, Outcome
 from examples.voice_agent.settings import AgentSettings, load_settings
@@ -52,7 +53,7 @@ async def _opened(
     registry = CollectorRegistry()
     opened = open_store(settings.store, instance=settings.instance, registry=registry)
     store = await stack.enter_async_context(opened)
-    services = _services(settings)
+    services = settings.services()
     phrases = PhraseBook(services.tts_url, services.tts_key)
     audio = FORMATS[config.media.format].audio
     staff = await stack.enter_async_context(Staff(store.agents, phrases, audio))
@@ -164,13 +165,3 @@ def with_fallback(config: AgentConfig, extension: str | None) -> AgentConfig:
     if config.fallback.transfer_to is not None or extension is None:
         return config
     return config.model_copy(update={"fallback": FallbackConfig(transfer_to=extension)})
-
-
-def _services(settings: AgentSettings) -> SpeechServices:
-    keys = (key.get_secret_value() if key else None for key in (settings.asr_key, settings.tts_key))
-    return SpeechServices(_socket(settings.asr_url), _socket(settings.tts_url), *keys)
-
-
-def _socket(url: str) -> str:
-    """`http://host` → `ws://host`, and the same with s."""
-    return f"ws{url.removeprefix('http')}".rstrip("/") if url.startswith("http") else url

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -19,6 +18,7 @@ from examples.voice_agent import events as ev
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.dialogue import Dialogue
 from examples.voice_agent.ears import Ears
+from examples.voice_agent.endpoints import SpeechServices
 from examples.voice_agent.mouth import Mouth
 from examples.voice_agent.phrases import PhraseBook
 from examples.voice_agent.ports import (
@@ -61,16 +61,6 @@ _MIN_WAIT_S = 0.005
 
 _FIRST = (Sentence.FILLER, Sentence.APOLOGY, Sentence.FALLBACK, Sentence.FAILED)
 _BY_URGENCY = (*_FIRST, Sentence.CANNOT_HEAR, *(s for s in Sentence if s not in _FIRST))
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechServices:
-    """Where the two services are, as `ws://host:port`."""
-
-    asr_url: str
-    tts_url: str
-    asr_key: str | None = None
-    tts_key: str | None = None
 
 
 class Conversation:

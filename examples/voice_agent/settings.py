@@ -16,6 +16,7 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from examples.voice_agent.api.config import ApiConfig
+from examples.voice_agent.endpoints import SpeechServices
 from examples.voice_agent.store.config import StoreConfig
 from examples.voice_agent.store.errors import StoreError
 from services.shared.protocol.codec import describe
@@ -38,6 +39,11 @@ class AgentSettings(BaseSettings):
     tts_key: SecretStr | None = None
     store: StoreConfig = StoreConfig()
     api: ApiConfig = ApiConfig()
+
+    def services(self) -> SpeechServices:
+        """Where calls find the services, with the keys for them."""
+        keys = (key.get_secret_value() if key else None for key in (self.asr_key, self.tts_key))
+        return SpeechServices(_socket(self.asr_url), _socket(self.tts_url), *keys)
 
     @classmethod
     def settings_customise_sources(
@@ -69,6 +75,11 @@ def load_settings(file: Path | None = None) -> AgentSettings:
     except (YAMLError, SettingsError, OSError) as error:
         raise StoreError(f"{path}: {error}") from None
     return settings
+
+
+def _socket(url: str) -> str:
+    """`http://host` → `ws://host`, and the same with s."""
+    return f"ws{url.removeprefix('http')}".rstrip("/") if url.startswith("http") else url
 
 
 def _is_named() -> bool:

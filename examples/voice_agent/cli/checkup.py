@@ -15,17 +15,28 @@ from examples.voice_agent.store.database import DATABASE_ERRORS, Database
 from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.migrate import current_revision, newest_revision
 from examples.voice_agent.store.spool import Spool
+from examples.voice_agent.trial_call import place_trial_call
+from services.client.connection import ServiceError
 
 CHECKS = "voice.agent.checks"
 _HTTP_S = 5.0
+_MOST_CALLS = 5
+_UNDERSTOOD = 0.5
+"""Share of the words that a fair model hears of a clean recording."""
+_SLOW_S = 2.0
+"""From the question to the answer; people begin to ask whether somebody is there."""
 _PLUGIN_S = 60.0
 """A loopback call takes a while."""
 
 Checks = Callable[[], Awaitable[Sequence[Finding]]]
 
 
-async def examine(settings: AgentSettings) -> list[Finding]:
-    """Everything; nothing is changed."""
+async def examine(settings: AgentSettings, *, call: bool = True) -> list[Finding]:
+    """Everything; nothing is changed.
+
+    Args:
+        call: also call each agent, by way of a loopback.
+    """
     database = Database(settings.store)
     try:
         findings, agents = await _database(database)
@@ -37,6 +48,8 @@ async def examine(settings: AgentSettings) -> list[Finding]:
         findings += [await _service(http, name, url) for name, url in services]
         models = {(each.llm.base_url, each.llm.model): each for each in agents}
         findings += [await _model(http, each) for each in models.values()]
+    if call:
+        findings += await _calls(settings, agents, findings)
     for plugin in entry_points(group=CHECKS):
         findings += await _plugin(plugin)
     return findings
@@ -105,6 +118,36 @@ async def _model(http: httpx.AsyncClient, agent: AgentConfig) -> Finding:
         told = f"{llm.base_url} does not list {llm.model}, but {', '.join(served[:5])}"
         return Finding(what, State.WARN, told, "make a version with a model that it serves")
     return Finding(what, State.OK, f"{llm.base_url} serves {llm.model}")
+
+
+async def _calls(
+    settings: AgentSettings, agents: Sequence[AgentConfig], so_far: Sequence[Finding]
+) -> list[Finding]:
+    broken = [each.what for each in so_far if each.state is State.FAIL]
+    if broken and agents:
+        told = f"not tried, because of {', '.join(broken)}"
+        return [Finding("trial call", State.WARN, told, "mend that first")]
+    return [await _call(settings, agent) for agent in agents[:_MOST_CALLS]]
+
+
+async def _call(settings: AgentSettings, agent: AgentConfig) -> Finding:
+    what = f"trial call to {agent.name}"
+    try:
+        done = await place_trial_call(agent, settings.services())
+    except ServiceError as error:
+        return Finding(what, State.FAIL, str(error), "see that the TTS service has its language")
+    if done.problem is not None:
+        told = f"asked “{done.asked}”, heard “{done.heard}”, but {done.problem}"
+        return Finding(what, State.FAIL, told, "the services' logs say more")
+    took = ", ".join(f"{name} {seconds:.2f}" for name, seconds in done.stages.items())
+    answer_s = done.answer_s or 0.0
+    told = f"heard “{done.heard}”, said “{done.said}” after {answer_s:.2f} s ({took})"
+    if done.understood < _UNDERSTOOD:
+        remedy = f"“{done.asked}” was said: is the ASR model made for {agent.language}?"
+        return Finding(what, State.WARN, told, remedy)
+    if answer_s > _SLOW_S:
+        return Finding(what, State.WARN, told, "see which stage takes longest; `voice bench call`")
+    return Finding(what, State.OK, told)
 
 
 async def _plugin(plugin: EntryPoint) -> Sequence[Finding]:

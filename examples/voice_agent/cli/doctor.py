@@ -14,14 +14,18 @@ from examples.voice_agent.store.errors import StoreError
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    call: Annotated[bool, typer.Option(help="Call each agent, too: some 10 s each.")] = True,
     config: Config = None,
 ) -> None:
-    """Check configuration, database, services, models and transports; exit code 1 on a fault."""
+    """Check configuration, database, services, models and transports, and call each agent.
+
+    Exit code 1 on a fault.
+    """
     from examples.voice_agent.cli.checkup import examine
     from examples.voice_agent.settings import load_settings
 
     try:
-        findings = asyncio.run(examine(load_settings(config)))
+        findings = asyncio.run(examine(load_settings(config), call=call))
     except StoreError as error:
         remedy = "mend the file, or name another one with --config"
         findings = [Finding("configuration", State.FAIL, str(error), remedy)]

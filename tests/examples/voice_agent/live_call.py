@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from examples.voice_agent.config import AgentConfig
-from examples.voice_agent.conversation import Conversation, SpeechServices
+from examples.voice_agent.conversation import Conversation
+from examples.voice_agent.endpoints import SpeechServices
 from examples.voice_agent.llm import OpenAiLanguageModel
 from examples.voice_agent.loopback import TELEPHONE, LoopbackTransport
 from examples.voice_agent.phrases import PhraseBook
