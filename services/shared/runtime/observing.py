@@ -123,7 +123,7 @@ class _Exchange:
         elif kind == "websocket.close" and self.status != 101:
             self.status = 403  # what the server makes of it
         elif kind == "websocket.close":
-            self.close_code = message.get("code", 1000)
+            self.close_code = int(message.get("code", 1000))
         await self._send(message)
 
     def _named(self, message: Message) -> Message:
