@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import structlog
@@ -33,6 +33,12 @@ from services.tts.voices import sample_text
 
 log = structlog.get_logger(__name__)
 
+_AUDIO: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The speech, in the format that was asked for",
+        "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 _SILENCE_MS = 20
 """What a text with nothing to speak sounds like."""
 
@@ -55,13 +61,13 @@ class SynthesizeRequest(Message):
 def speech_routes(service: TtsService) -> APIRouter:
     router = APIRouter(dependencies=[Depends(requires(KeyScope.TTS))])
 
-    @router.get("/v1/voices/{voice}/sample", response_class=StreamingResponse)
+    @router.get("/v1/voices/{voice}/sample", response_class=StreamingResponse, responses=_AUDIO)
     async def sample(voice: str, request: Request, format: FileFormat = FileFormat.WAV) -> Response:
         chosen = await choose(voice, None, request)
         text = sample_text(chosen.language)
         return await speak(SynthesizeRequest(text=text, voice=voice, format=format), request)
 
-    @router.post("/v1/synthesize", response_class=StreamingResponse)
+    @router.post("/v1/synthesize", response_class=StreamingResponse, responses=_AUDIO)
     async def synthesize(wanted: SynthesizeRequest, request: Request) -> Response:
         _check_length(wanted.text, service.config.text.max_request_characters)
         return await speak(wanted, request)
