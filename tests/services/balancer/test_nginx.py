@@ -223,7 +223,7 @@ async def test_keys_and_traces_go_through_and_probes_are_nginxs_own(front: Start
         "Authorization": "Bearer sesame",
         "Sec-WebSocket-Protocol": "voice, sesame",
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        "X-Request-ID": "call-17",
+        "X-Request-ID": "call-17/a=b",
         "X-Voice-Probe": "1",
     }
     async with listening() as instance, front(asr=(instance.address,)) as via, http() as client:
@@ -232,14 +232,14 @@ async def test_keys_and_traces_go_through_and_probes_are_nginxs_own(front: Start
     assert headers["authorization"] == "bearer sesame"
     assert headers["sec-websocket-protocol"] == "voice, sesame"
     assert headers["traceparent"] == sent["traceparent"]
-    assert headers["x-request-id"] == answer.headers["X-Request-ID"] == "call-17"
+    assert headers["x-request-id"] == answer.headers["X-Request-ID"] == "call-17/a=b"
     assert headers["x-forwarded-for"] == "127.0.0.1"
     assert "x-voice-probe" not in headers
 
 
 async def test_a_request_gets_an_id_unless_it_has_a_harmless_one(front: StartFront) -> None:
     async with listening() as instance, front(asr=(instance.address,)) as via, http() as client:
-        for given in ({}, {"X-Request-ID": 'no "quotes"'}, {"X-Request-ID": "x" * 65}):
+        for given in ({}, {"X-Request-ID": 'no "quotes"'}, {"X-Request-ID": "x" * 129}):
             answer = await client.get(f"{via.http}/v1/stream/asr", headers=given)
             assert len(answer.headers["X-Request-ID"]) == 32
 
