@@ -228,7 +228,8 @@ class Conversation:
             TimeoutError: they took too long.
         """
         try:
-            future = self._service.ears.submit(job, priority=Priority.URGENT)
+            # Who flushes or stops waits for the answer, and sends nothing that could be gathered.
+            future = self._service.ears.submit(job, priority=Priority.URGENT, at_once=job.flush)
         except SchedulerClosed as error:
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
         self._hearing = _Job(future, time.monotonic(), self._service.ears.busy_for)

@@ -1,5 +1,6 @@
 """What the service itself counts, read from its `/metrics` before and after a level."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import httpx
@@ -19,8 +20,6 @@ class Counters:
 
 async def read_counters(http_url: str) -> Counters:
     """Never raises: a service that cannot be asked gives an empty reading."""
-    from prometheus_client.parser import text_string_to_metric_families
-
     try:
         async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
             answer = await client.get(f"{http_url}/metrics")
@@ -28,8 +27,15 @@ async def read_counters(http_url: str) -> Counters:
         return Counters()
     if answer.status_code != 200:
         return Counters()
+    # Off the event loop: whoever is being timed on it would look slow.
+    return await asyncio.to_thread(_parsed, answer.text)
+
+
+def _parsed(text: str) -> Counters:
+    from prometheus_client.parser import text_string_to_metric_families
+
     read = Counters()
-    for family in text_string_to_metric_families(answer.text):
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name.endswith("_bucket"):
                 buckets = read.buckets.setdefault(sample.name.removesuffix("_bucket"), {})

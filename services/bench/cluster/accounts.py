@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from math import inf
 
 from services.bench.cluster.records import Diary, Outage, Reply, Side, Turn
 from services.bench.cluster.results import Accounts
@@ -12,11 +13,12 @@ _LENGTH_MS = 1.0
 """Audio may differ by so much from what was told: rounding."""
 
 
-def account(diaries: Sequence[Diary], *, exact: bool) -> Accounts:
+def account(diaries: Sequence[Diary], *, exact: bool, since_s: float = -inf) -> Accounts:
     """Add up what all of them noted.
 
     Args:
         exact: the engines were fake, so that every word could be checked.
+        since_s: latencies are those of what began after this; everything is counted all the same.
     """
     turns = list(chain.from_iterable(diary.turns for diary in diaries))
     replies = list(chain.from_iterable(diary.replies for diary in diaries))
@@ -51,8 +53,12 @@ def account(diaries: Sequence[Diary], *, exact: bool) -> Accounts:
         refused=sum(diary.refused for diary in diaries),
         errors=dict(Counter(chain.from_iterable(diary.errors for diary in diaries))),
         checks_that_could_not_fail=sum(turn.foreign_would_pass for turn in answered),
-        flush_to_final_ms=Spread.of_seconds(map(final_after, answered)),
-        flush_to_audio_ms=Spread.of_seconds(map(audio_after, replies)),
+        flush_to_final_ms=Spread.of_seconds(
+            final_after(turn) for turn in answered if turn.began_s >= since_s
+        ),
+        flush_to_audio_ms=Spread.of_seconds(
+            audio_after(reply) for reply in replies if reply.began_s >= since_s
+        ),
         decode_ms=round(sum(decodes) / len(decodes), 1) if decodes else None,
     )
 

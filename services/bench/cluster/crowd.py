@@ -15,7 +15,8 @@ from services.bench.cluster.voice import Voice
 from services.bench.corpus import Recording
 
 _SPREAD_S = 6.0
-"""Callers begin at any moment of about one exchange, and not in step."""
+"""Many callers begin at any moment of about one exchange, and not in step; fewer sooner."""
+_MANY = 40
 _GOODBYE_S = 15.0
 
 
@@ -43,7 +44,7 @@ class Crowd:
         voice = Voice(self._manner, diary, self._fake)
         sessions = [asyncio.create_task(ears.run()), asyncio.create_task(voice.run())]
         try:
-            await self._pause(rng.uniform(0, _SPREAD_S))
+            await self._pause(rng.uniform(0, spread_s(len(self.diaries))))
             while not self._ending.is_set():
                 await self._exchange(ears, voice, diary, rng)
             ears.leave()
@@ -71,6 +72,11 @@ class Crowd:
 
     def _other(self, number: int) -> Microphone:
         return self._lines[(number + 1) % len(self._lines)]
+
+
+def spread_s(callers: int) -> float:
+    """Seconds within which all of them have begun."""
+    return _SPREAD_S * min(1.0, callers / _MANY)
 
 
 def repertoires_of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.bench.cluster.accounts import account, back_after, seen_in
-from services.bench.cluster.crowd import crowd
+from services.bench.cluster.crowd import crowd, spread_s
 from services.bench.cluster.instances import Cluster
 from services.bench.cluster.manner import Manner
 from services.bench.cluster.plan import ClusterPlan
@@ -17,8 +17,8 @@ from services.bench.cluster.speech import Utterance
 from services.bench.results import Spread
 
 BACK_WITHIN_S = 2.0
-_SETTLE_S = 7.0
-_AFTER_S = 8.0
+_SETTLE_S = 3.0
+_AFTER_S = 6.0
 
 Say = Callable[[str], None]
 
@@ -77,7 +77,7 @@ async def run_fault(name: str, scenario: Scenario, stage: Stage) -> Fault:
     began = time.monotonic()
     callers = stage.repertoires[: stage.plan.fault_callers]
     async with crowd(stage.manner, callers, stage.plan.seed) as people:
-        await asyncio.sleep(_SETTLE_S)
+        await asyncio.sleep(spread_s(len(callers)) + _SETTLE_S)
         await scenario.act(stage, happened)
         await asyncio.sleep(_AFTER_S)
     seconds = round(time.monotonic() - began, 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.bench.cluster.accounts import account
-from services.bench.cluster.crowd import crowd, repertoires_of
+from services.bench.cluster.crowd import crowd, repertoires_of, spread_s
 from services.bench.cluster.faults import Stage, run_fault
 from services.bench.cluster.instances import Cluster, Instance, running_cluster
 from services.bench.cluster.manner import Manner
@@ -27,8 +27,8 @@ from services.bench.corpus import Recording, load_corpus
 from services.bench.machine import describe_machine
 from services.bench.results import Spread
 
-_SETTLE_S = 8.0
-"""Callers come within this; the load is measured from then on."""
+_SETTLE_S = 2.0
+"""After the last caller has come, until processors are measured."""
 _ANSWER_S = 15.0
 _REAL_ANSWER_S = 60.0
 
@@ -110,25 +110,27 @@ async def _load(
     say: Say,
 ) -> Load:
     say(f"load: {plan.callers} callers for {plan.seconds:g} s")
+    settle_s = spread_s(plan.callers) + _SETTLE_S
     watch = Watch(cluster)
     pinger = Pinger(cluster, plan.asr_key, plan.tts_key)
     async with crowd(manner, repertoires[: plan.callers], plan.seed) as people:
-        await asyncio.sleep(_SETTLE_S)
+        await asyncio.sleep(settle_s)
         began = time.monotonic()
         async with watch.measuring(), pinger.pinging():
             await asyncio.sleep(plan.seconds)
         seconds = time.monotonic() - began
     diaries = people.diaries
+    late = (diary.lateness_s[round(settle_s) :] for diary in diaries)
     usage = watch.usage
     assert usage is not None
     return Load(
         seconds=round(seconds, 1),
-        accounts=account(diaries, exact=plan.exact),
+        accounts=account(diaries, exact=plan.exact, since_s=began),
         outages=sum(len(diary.outages) for diary in diaries),
         pings=pinger.result(),
         cpu_percent=usage.cpu_percent,
         loop_lag_p99_ms=usage.loop_lag_p99_ms,
-        lateness_ms=Spread.of_seconds(chain.from_iterable(d.lateness_s for d in diaries)),
+        lateness_ms=Spread.of_seconds(chain.from_iterable(late)),
     )
 
 

@@ -63,6 +63,7 @@ class _Job(Generic[P, R]):
     deadline: float
     sequence: int
     future: "asyncio.Future[Completed[R]]"
+    at_once: bool = False
     enqueued_at: float = field(default_factory=time.monotonic)
     key: Hashable = None
     cost: float = 0.0
@@ -156,6 +157,8 @@ class Scheduler(Generic[P, R]):
         self._lateness = Lateness()
         self._pending: list[_Job[P, R]] = []
         self._condition = threading.Condition()
+        self._hurry = threading.Event()
+        """Ends the time in which jobs are gathered."""
         self._sequence = itertools.count()
         self._closed = False
         self._lanes = 1
@@ -205,11 +208,17 @@ class Scheduler(Generic[P, R]):
             return self._lateness.occupied_s(time.monotonic()) / (WINDOW_S * self._lanes)
 
     def submit(
-        self, payload: P, *, priority: Priority = Priority.NORMAL, deadline: float | None = None
+        self,
+        payload: P,
+        *,
+        priority: Priority = Priority.NORMAL,
+        deadline: float | None = None,
+        at_once: bool = False,
     ) -> "asyncio.Future[Completed[R]]":
         """Queue one job; cancel the returned future to withdraw it while it still waits.
 
         Args:
+            at_once: somebody waits for just this one: nothing is gathered before it.
             deadline: `time.monotonic()` by which the answer is wanted; orders jobs of one priority.
                 Default: now, which makes the order first come, first served.
 
@@ -224,10 +233,12 @@ class Scheduler(Generic[P, R]):
                 self._metrics.refused()
                 raise QueueFull(f"{self.name} has {len(self._pending)} jobs waiting")
             when = time.monotonic() if deadline is None else deadline
-            job = _Job(payload, priority, when, next(self._sequence), future)
+            job = _Job(payload, priority, when, next(self._sequence), future, at_once)
             self._pending.append(job)
             self._metrics.waiting(len(self._pending))
             self._condition.notify()
+            if at_once:
+                self._hurry.set()
         future.add_done_callback(lambda done: self._withdraw(job) if done.cancelled() else None)
         return future
 
@@ -281,8 +292,13 @@ class Scheduler(Generic[P, R]):
 
     def _rest_after(self, batch: "_Batch[P, R]") -> None:
         rest_s = batch.started + self._gather_s - time.monotonic()
-        if batch.priority is Priority.URGENT and rest_s > 0:
-            time.sleep(rest_s)
+        if batch.priority is not Priority.URGENT or rest_s <= 0:
+            return
+        with self._condition:
+            if any(job.at_once for job in self._pending):
+                return
+            self._hurry.clear()
+        self._hurry.wait(rest_s)
 
     def _take(self, lane: int) -> "_Batch[P, R] | None":
         """Wait for work and take the most urgent job with others that may share its batch."""

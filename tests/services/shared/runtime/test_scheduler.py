@@ -561,3 +561,21 @@ async def test_a_job_after_a_pause_is_not_held_back_by_gathering() -> None:
     finally:
         assert await scheduler.close()
     assert min(waits) < 25
+
+
+async def test_a_job_that_is_waited_for_is_not_held_back_by_gathering() -> None:
+    scheduler: Scheduler[int, int] = Scheduler(
+        "test", lambda batch: batch, metrics=ModelMetrics(CollectorRegistry()), gather_s=5.0
+    )
+    scheduler.start()
+    try:
+        async with asyncio.timeout(4):
+            for number in range(3):
+                await scheduler.submit(number, priority=Priority.URGENT, at_once=True)
+            gathered = scheduler.submit(3, priority=Priority.URGENT)
+            await asyncio.sleep(0.2)
+            assert not gathered.done()
+            await scheduler.submit(4, priority=Priority.URGENT, at_once=True)
+            assert (await gathered).value == 3
+    finally:
+        assert await scheduler.close()
