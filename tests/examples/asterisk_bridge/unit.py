@@ -1,9 +1,8 @@
-"""Does with a program what systemd does with the unit in the README: watches, rescues, restarts."""
+"""Does with the bridge what systemd does with its unit: watches, rescues, restarts."""
 
 import asyncio
 import contextlib
 import os
-import re
 import shlex
 import signal
 import socket
@@ -14,15 +13,15 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-README = Path(__file__).parents[3] / "examples" / "asterisk_bridge" / "README.md"
-_PYTHON = "/opt/voice-services/.venv/bin/python"
+UNIT = Path(__file__).parents[3] / "deploy" / "systemd" / "voice-bridge.service"
+_RUN = "/opt/voice-services/current/deploy/run"
+_CONFIGURATION = "--config /etc/voice-services/bridge.yaml"
+"""Of the machine that is installed; the tests have theirs in the environment."""
 
 
-def documented_unit() -> dict[str, str]:
-    """The settings of the README's unit."""
-    found = re.search(r"```ini\n(.*?)```", README.read_text(), re.DOTALL)
-    assert found is not None
-    lines = (line.strip().partition("=") for line in found[1].splitlines() if "=" in line)
+def installed_unit() -> dict[str, str]:
+    """The settings of the unit."""
+    lines = (line.partition("=") for line in UNIT.read_text().splitlines() if "=" in line)
     return {name: value for name, _, value in lines}
 
 
@@ -30,7 +29,7 @@ class Unit:
     """A started unit; :func:`running_unit` makes it."""
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        self._settings = documented_unit()
+        self._settings = installed_unit()
         self._notify = folder / "notify"
         self._environment = {**os.environ, **environment, "NOTIFY_SOCKET": str(self._notify)}
         watchdog_us = round(float(self._settings["WatchdogSec"]) * 1e6)
@@ -97,7 +96,9 @@ class Unit:
             self._up.set()
 
     async def _execute(self, command: str, stderr: int = DEVNULL) -> Process:
-        line = self._settings[command].removeprefix("-").replace(_PYTHON, sys.executable)
+        line = self._settings[command].removeprefix("-").replace(_CONFIGURATION, "")
+        assert line.startswith(_RUN)
+        line = line.replace(_RUN, f"{sys.executable} -m", 1)
         return await asyncio.create_subprocess_exec(
             *shlex.split(line), env=self._environment, stdout=DEVNULL, stderr=stderr
         )
