@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from examples.asterisk_bridge.ari_events import Bridge, Channel
 from examples.asterisk_bridge.config import AriConfig
+from examples.voice_agent.undisturbed import undisturbed
 
 T = TypeVar("T")
 
@@ -154,7 +155,7 @@ class Ari:
             AriRefused: an error; the status' own class where there is one.
         """
         try:
-            answer = await self._http.request(method, path, params=query)
+            answer = await undisturbed(self._http.request(method, path, params=query))
         except httpx.HTTPError as error:
             why = str(error) or type(error).__name__
             raise AriUnreachable(f"Asterisk does not answer {method} {path}: {why}") from None

@@ -16,6 +16,7 @@ from examples.voice_agent.chat_request import names_of_tools, request_body
 from examples.voice_agent.chat_stream import ChatStream, refusal
 from examples.voice_agent.config import LlmConfig, LlmEndpoint
 from examples.voice_agent.ports import ChatMessage, Delta, LanguageModelError, ToolSpec
+from examples.voice_agent.undisturbed import to_the_end, undisturbed
 from examples.voice_agent.secrets import SecretError, read_secret
 
 USAGE_S = 1.0
@@ -120,8 +121,8 @@ class OpenAiLanguageModel:
         body.pop("stream_options", None)
         try:
             deadline = _Deadline(self._config.model_copy(update={"first_delta_s": WARM_S}))
-            async with asyncio.timeout(WARM_S), self._post(endpoint, body, deadline) as response:
-                await _read_bounded(response)
+            async with self._post(endpoint, body, deadline) as response:
+                await undisturbed(_read_bounded(response), deadline.left_s)
                 log.debug("llm_warm", status=response.status_code)
         except (LanguageModelError, TimeoutError, httpx.HTTPError) as error:
             log.info("llm_not_warm", error=str(error) or type(error).__name__, url=endpoint.url)
@@ -154,8 +155,7 @@ class OpenAiLanguageModel:
         self, chunks: AsyncIterator[bytes], answer: ChatStream, deadline: "_Deadline"
     ) -> list[Delta]:
         try:
-            async with asyncio.timeout_at(deadline.at):
-                chunk = await anext(chunks, None)
+            chunk = await undisturbed(_next_or_none(chunks), deadline.left_s)
         except TimeoutError:
             if answer.finished:  # all but the usage was said
                 return answer.finish()
@@ -177,8 +177,7 @@ class OpenAiLanguageModel:
         if response.status_code == 200 and kind.startswith("text/event-stream"):
             return
         try:
-            async with asyncio.timeout_at(deadline.at):
-                body = await _read_bounded(response)
+            body = await undisturbed(_read_bounded(response), deadline.left_s)
         except (TimeoutError, httpx.HTTPError):
             body = b""
         if response.status_code != 200:
@@ -200,8 +199,7 @@ class OpenAiLanguageModel:
             request = self._http.build_request(
                 "POST", endpoint.url, content=content, headers=headers
             )
-            async with asyncio.timeout_at(deadline.at):
-                response = await self._http.send(request, stream=True)
+            response = await undisturbed(self._http.send(request, stream=True), deadline.left_s)
         except TimeoutError:
             raise deadline.error() from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -209,22 +207,26 @@ class OpenAiLanguageModel:
         try:
             yield response
         finally:
-            await response.aclose()
+            await to_the_end(response.aclose())
 
 
 class _Deadline:
-    """When the next delta is due, in the event loop's time."""
+    """When the next delta is due."""
 
     def __init__(self, config: LlmConfig) -> None:
         self._config = config
         self._what = "first word"
         self._limit = config.first_delta_s
-        self.at = asyncio.get_running_loop().time() + self._limit
+        self._at = time.monotonic() + self._limit
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._at - time.monotonic())
 
     def progress(self, *, done: bool) -> None:
         self._what = "next word"
         self._limit = USAGE_S if done else self._config.between_deltas_s
-        self.at = asyncio.get_running_loop().time() + self._limit
+        self._at = time.monotonic() + self._limit
 
     def error(self) -> LanguageModelError:
         code = "first_token_timeout" if self._what == "first word" else "stalled"
@@ -242,11 +244,18 @@ def _goes_on(error: LanguageModelError, failed: _Endpoint, following: _Endpoint)
 async def _read_to_end(chunks: AsyncIterator[bytes]) -> None:
     """What follows the answer is nothing; once it is read the connection serves the next one."""
     try:
-        async with asyncio.timeout(_REST_S):
-            while await anext(chunks, None) is not None:
-                pass
+        await undisturbed(_exhaust(chunks), _REST_S)
     except (TimeoutError, httpx.HTTPError):
         log.debug("llm_connection_not_kept")
+
+
+async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
+    async for _ in chunks:
+        pass
+
+
+async def _next_or_none(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)
 
 
 async def _read_bounded(response: httpx.Response) -> bytes:

@@ -486,3 +486,34 @@ async def test_warming_never_fails(answer: Answer, monkeypatch: pytest.MonkeyPat
         OpenAiLanguageModel(_config(server)) as model,
     ):
         await model.warm(ASKED, [])
+
+
+@pytest.mark.parametrize("beginning", [[], [GREETING[0], GREETING[2]]])
+async def test_who_is_cancelled_twice_leaves_no_connection(beginning: list[bytes]) -> None:
+    """At the end of a call everybody who still runs is cancelled, also who was a moment ago."""
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def goes_on(request: Request) -> None:
+        if beginning:
+            await request.head()
+            for chunk in beginning:
+                await request.chunk(chunk)
+        asked.set()
+        await request.until_gone()
+        gone.set()
+
+    async def read(model: OpenAiLanguageModel) -> None:
+        async for _ in model.stream(ASKED, []):
+            pass
+
+    async with raw_server(goes_on) as server, OpenAiLanguageModel(_config(server)) as model:
+        reading = asyncio.create_task(read(model))
+        await asked.wait()
+        await asyncio.sleep(0.05)
+        for _ in range(3):
+            reading.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([reading])
+        assert reading.cancelled()
+        async with asyncio.timeout(1):
+            await gone.wait()
