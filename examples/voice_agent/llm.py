@@ -16,8 +16,8 @@ from examples.voice_agent.chat_request import names_of_tools, request_body
 from examples.voice_agent.chat_stream import ChatStream, refusal
 from examples.voice_agent.config import LlmConfig, LlmEndpoint
 from examples.voice_agent.ports import ChatMessage, Delta, LanguageModelError, ToolSpec
-from examples.voice_agent.undisturbed import to_the_end, undisturbed
 from examples.voice_agent.secrets import SecretError, read_secret
+from examples.voice_agent.undisturbed import to_the_end, undisturbed
 
 USAGE_S = 1.0
 """Longest wait for the usage, once the model has said that it is done."""

@@ -1,8 +1,8 @@
 """Work that can be given up, but not disturbed while it is giving up.
 
-A task that is cancelled a second time while it still cleans up after the first leaves things behind:
-httpx then neither closes its connection nor gives it back to the pool. Calls end in ways in which
-that happens, so such work has a task of its own, which is cancelled once at most.
+A task that is cancelled a second time while it still cleans up after the first leaves things
+behind: httpx then neither closes its connection nor gives it back to the pool. Calls end in ways in
+which that happens, so such work has a task of its own, which is cancelled once at most.
 """
 
 import asyncio
