@@ -46,7 +46,8 @@ def _rows(level: CallLevel) -> dict[str, str]:
         "holes in speech / late packets": f"{level.holes} / {level.slips}",
         "phones late, at worst": number(level.phone_late_ms),
         "ran dry, by the journal": number(level.ran_dry),
-        "no answer / no silence": f"{level.unanswered} / {level.unheard}",
+        "no answer / after a filler": f"{level.unanswered} / {level.bridged}",
+        "interruptions without silence": str(level.unheard),
         "CPU %": ", ".join(f"{name} {round(part)}" for name, part in level.cpu_percent.items()),
     }
 

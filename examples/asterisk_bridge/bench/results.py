@@ -33,6 +33,8 @@ class AnswerResult(Record):
     """Name of the recording."""
     answer_ms: float | None
     """By the recording: from the end of the caller's speech to the first sound of the answer."""
+    first_sound_ms: float | None
+    """To the first sound of whatever kind: where an answer is late, a filler comes before it."""
     log_ms: float | None
     """By the journal: from the ASR service's end of speech to the first audio on the wire."""
     speculation: str | None
@@ -97,6 +99,8 @@ class CallLevel(Record):
     ran_dry: int | None
     unanswered: int
     """Questions without an answer."""
+    bridged: int
+    """Answers before which a filler was heard."""
     unheard: int
     """Interruptions after which the agent went on."""
     cpu_percent: dict[str, float]

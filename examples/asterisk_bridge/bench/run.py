@@ -221,6 +221,7 @@ def _measured(
         phone_late_ms=max((call.phone_late_ms for call in calls), default=0.0),
         ran_dry=ran_dry(known) if known else None,
         unanswered=sum(answer.answer_ms is None for answer in answers),
+        bridged=sum(answer.answer_ms != answer.first_sound_ms for answer in answers),
         unheard=sum(call.silence_ms is None for call in interrupted),
         cpu_percent=cpu,
         calls=calls,

@@ -10,6 +10,8 @@ from examples.voice_agent.ports import Speculation
 _ANSWER = "answer"
 _SLACK_S = 0.25
 """By how much the journal may know of something before the recording has it."""
+_NOT_BEFORE_S = 0.06
+"""By how much a recording, in steps of frames, may seem to have sound before it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,15 @@ def answers_of(heard: CallHeard, journal: CallJournal | None) -> tuple[AnswerRes
         following = heard.answers[number + 1 : number + 2]
         end = following[0].asked_unix_s if following else float("inf")
         turn = None if journal is None else _turn_of(question, end, journal)
-        stages = None if turn is None or journal is None else _stages(question, turn, journal)
+        stages, heard_s = None, question.answer_s
+        if turn is not None and journal is not None:
+            heard_s = _heard_s(question, turn, journal)
+            stages = _stages(question, turn, journal, heard_s)
         found.append(
             AnswerResult(
                 question=question.question,
-                answer_ms=_ms(question.answer_s),
+                answer_ms=_ms(heard_s),
+                first_sound_ms=_ms(question.answer_s),
                 log_ms=_between(turn.speech_end_ms, turn.wire_first_ms) if turn else None,
                 speculation=turn.speculation if turn else None,
                 stages=stages,
@@ -103,7 +109,22 @@ def _turn_of(question: Answered, until: float, journal: CallJournal) -> JournalT
     return None
 
 
-def _stages(question: Answered, turn: JournalTurn, journal: CallJournal) -> Stages:
+def _heard_s(question: Answered, turn: JournalTurn, journal: CallJournal) -> float | None:
+    """The first sound since the answer was put on the wire: what came before was a filler.
+
+    Where the answer follows a filler without a pause, the wire's own moment.
+    """
+    if question.answer_s is None or turn.wire_first_ms is None:
+        return question.answer_s
+    wire_s = journal.began_unix_s + turn.wire_first_ms / 1000 - question.speech_end_unix_s
+    if question.answer_s >= wire_s - _NOT_BEFORE_S:
+        return question.answer_s
+    return next((at for at in question.onsets_s if at >= wire_s - _NOT_BEFORE_S), wire_s)
+
+
+def _stages(
+    question: Answered, turn: JournalTurn, journal: CallJournal, heard_s: float | None
+) -> Stages:
     def since_end(ms: int | None) -> float | None:
         if ms is None:
             return None
@@ -124,7 +145,7 @@ def _stages(question: Answered, turn: JournalTurn, journal: CallJournal) -> Stag
         held_ms=_difference(final, first, least=0.0) if hit else 0.0,
         release_ms=_difference(wire, ready),
         wire_ms=wire,
-        transport_ms=_difference(_ms(question.answer_s), wire),
+        transport_ms=_difference(_ms(heard_s), wire),
     )
 
 

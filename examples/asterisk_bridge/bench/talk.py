@@ -11,6 +11,7 @@ from examples.asterisk_bridge.bench.measure import (
     greeting_s,
     holes,
     last_sound_s,
+    sound_spans,
 )
 from examples.asterisk_bridge.bench.recording import RATE
 from examples.asterisk_bridge.bench.scenario import Speech, hear_out, heard, say
@@ -29,7 +30,9 @@ class Answered:
     speech_end_unix_s: float
     """The end of the caller's sound."""
     answer_s: float | None
-    """From there to the first sound of the answer; None: there was none."""
+    """From there to the first sound; None: there was none."""
+    onsets_s: tuple[float, ...] = ()
+    """From there to each beginning of sound until the next question: a filler may come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +134,18 @@ def measured(made: CallMade) -> CallHeard:
         return CallHeard(made.caller, made.failure or "not answered")
     agent = call.recorder.agent
     began_unix_s = time.time() - time.monotonic() + call.began_s
+    nexts = [begin for begin, _ in made.asked[1:]] + [len(agent) / RATE]
     answers = tuple(
         Answered(
-            question.name, began_unix_s + begin, began_unix_s + end, answer_s(agent, RATE, end)
+            question.name,
+            began_unix_s + begin,
+            began_unix_s + end,
+            answer_s(agent, RATE, end),
+            tuple(at - end for at, _ in sound_spans(agent, RATE) if end <= at < following),
         )
-        for question, (begin, end) in zip(made.script.questions, made.asked, strict=True)
+        for question, (begin, end), following in zip(
+            made.script.questions, made.asked, nexts, strict=True
+        )
     )
     barge = made.interruption
     return CallHeard(

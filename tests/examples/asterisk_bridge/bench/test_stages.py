@@ -90,3 +90,15 @@ def test_what_else_the_journal_counts() -> None:
     journal = CallJournal(BEGAN, [], events)
     assert decode_ms(journal) == [90.0]
     assert ran_dry([journal, journal]) == 2
+
+
+def test_a_filler_is_not_the_answer() -> None:
+    late = turn(8000, {"speech_end": 5050, "asr_final": 5300, "tts_first": 7990})
+    journal = CallJournal(BEGAN, [turn(6500, {}, kind="filler"), late], [])
+    question = Answered("q", BEGAN + 3, BEGAN + 5, 1.55, onsets_s=(1.55, 3.05))
+    (answer,) = answers_of(heard(question), journal)
+    assert (answer.first_sound_ms, answer.answer_ms) == (1550.0, 3050.0)
+    assert answer.stages is not None and answer.stages.transport_ms == 50.0
+    joined = Answered("q", BEGAN + 3, BEGAN + 5, 1.55, onsets_s=(1.55,))
+    (answer,) = answers_of(heard(joined), journal)
+    assert answer.answer_ms == 3000.0
