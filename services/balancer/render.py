@@ -11,8 +11,8 @@ from services.balancer.plan import ClientLimits, Plan
 _REMOTE = "max_fails=2 fail_timeout=2s"
 """A machine that is down costs a connect timeout: two callers, then one now and then."""
 _LOCAL = "max_fails=0"
-"""A dead process on this machine refuses in microseconds. To count that would keep callers away when
-it is back: nginx clears the count only when a connection ends, and these last minutes."""
+"""A dead process on this machine refuses in microseconds. To count that keeps callers away when it
+is back: nginx clears the count only when a connection ends, and these last minutes."""
 _KEPT = 32
 """Idle connections to instances that are kept for HTTP requests, in each worker."""
 

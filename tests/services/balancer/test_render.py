@@ -59,7 +59,8 @@ def test_the_shared_example_is_what_is_rendered() -> None:
         voices={"ljspeech": "fastpitch", "vi": "fastpitch"},
         server_name="voice.example.org",
         tls=Tls(
-            certificate=Path("/etc/voice-services/tls/fullchain.pem"), key=Path("/etc/voice-services/tls/key.pem")
+            certificate=Path("/etc/voice-services/tls/fullchain.pem"),
+            key=Path("/etc/voice-services/tls/key.pem"),
         ),
         status="127.0.0.1:8009",
         access_log=Path("/var/log/nginx/voice.log"),
