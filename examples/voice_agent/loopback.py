@@ -84,6 +84,8 @@ class LoopbackTransport:
             self.agent += self._agent_frame()
             async with self._room:
                 self._room.notify_all()
+        async with self._room:  # whoever waits for room must hear of the end
+            self._room.notify_all()
 
     def _caller_frame(self) -> bytes:
         frame = bytes(self._speech[: self._frame])
