@@ -20,7 +20,6 @@ from examples.asterisk_bridge.bench.results import ShortBench, ShortCalls
 from examples.asterisk_bridge.bench.run import CallPlan, Say, load_speeches, setup_of, standing
 from examples.asterisk_bridge.bench.scenario import Speech, heard, say
 from examples.asterisk_bridge.bench.stack import Stack
-from examples.asterisk_bridge.config import AriConfig
 from services.bench.figures import machine_line, number
 from services.bench.machine import describe_machine
 from services.cli.failures import CommandFailed
@@ -31,9 +30,8 @@ _GIVE_UP_S = 0.01
 _PATIENCE_S = 10.0
 _LONGEST_S = 30.0
 _SETTLE_S = 15.0
-_KEPT_CONNECTIONS = int(AriConfig.model_fields["max_connections"].default)
-_MORE_FILES = {"bridge": _KEPT_CONNECTIONS, "asterisk": _KEPT_CONNECTIONS}
-"""The bridge keeps that many connections to ARI for a while."""
+_MORE_FILES = {"bridge": 16, "asterisk": 16}
+"""The bridge keeps a few connections to ARI for a while."""
 _MORE_FILES_ELSE = 8
 _MORE_THREADS = 8
 """Pools grow to their size when they are first needed."""
