@@ -107,7 +107,9 @@ class Connection:
         self._watch_idleness(busy)
         event = await self._interruptible(self._websocket.receive())
         if event["type"] == "websocket.disconnect":
-            raise ClientGone(event.get("code", VANISHED))
+            code = event.get("code", VANISHED)
+            self._websocket.scope["close_code"] = code  # for the log
+            raise ClientGone(code)
         return self._checked(event.get("text"), event.get("bytes"))
 
     async def _interruptible(self, receiving: Coroutine[Any, Any, T]) -> T:
@@ -340,9 +342,7 @@ async def admitted(
         yield await _accept(websocket, lifecycle, grant)
 
 
-async def readmitted(
-    websocket: WebSocket, lifecycle: Lifecycle, scope: Scope
-) -> Connection | None:
+async def readmitted(websocket: WebSocket, lifecycle: Lifecycle, scope: Scope) -> Connection | None:
     """Check the key before the upgrade, but not the room: the session has its place already.
 
     So it may come back to a service that is draining, and be handed over.

@@ -7,7 +7,7 @@ of log and in the answer, also in that to a WebSocket's upgrade.
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 import structlog
 from starlette.datastructures import Headers
@@ -23,6 +23,8 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}", re.ASCII)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _QUIET = frozenset(("/health/live", "/health/ready", "/metrics"))
 """Asked for every few seconds by machines: counted, and logged only for debugging."""
+_VANISHED = 1006
+"""The close code of a connection that was lost without one (RFC 6455 §7.1.5)."""
 _UNKNOWN = "unknown"
 """For what clients may invent: labels of metrics are few."""
 
@@ -52,10 +54,10 @@ class Observing:
         span = tracer.serve(scope["type"], headers, request_id=request_id)
         if span.trace_id:
             told["trace_id"] = span.trace_id
-        watched = _Exchange(scope, receive, send)
+        watched = _Exchange(scope, send)
         with structlog.contextvars.bound_contextvars(**told), within(span):
             try:
-                await self._app(scope, watched.receive, watched.send)
+                await self._app(scope, receive, watched.send)
             finally:
                 self._tell(watched, span)
 
@@ -93,26 +95,26 @@ def _tell_connection(exchange: "_Exchange", span: Span, route: str, seconds: flo
 
 
 class _Exchange:
-    """One request or connection, as it goes by."""
+    """One request or connection, as it goes by; its messages themselves are left alone."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
         self.since = time.monotonic()
         self.status = 500
         """Unless something else is answered."""
-        self.close_code = 1006
-        self._receive = receive
+        scope["close_code"] = _VANISHED
+        """A connection that ends by its client says how."""
         self._send = send
         self._id = (REQUEST_ID.lower().encode(), scope["request_id"].encode())
 
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "websocket.disconnect":
-            self.close_code = message.get("code", self.close_code)
-        return message
+    @property
+    def close_code(self) -> int:
+        return int(self.scope["close_code"])
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
+        if kind == "websocket.send":  # audio: many a second
+            return self._send(message)
         if kind in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
             message = self._named(message)
@@ -123,8 +125,8 @@ class _Exchange:
         elif kind == "websocket.close" and self.status != 101:
             self.status = 403  # what the server makes of it
         elif kind == "websocket.close":
-            self.close_code = int(message.get("code", 1000))
-        await self._send(message)
+            self.scope["close_code"] = message.get("code", 1000)
+        return self._send(message)
 
     def _named(self, message: Message) -> Message:
         return {**message, "headers": [*message.get("headers", ()), self._id]}

@@ -81,6 +81,16 @@ def test_a_connection_is_told_when_it_opens_and_when_it_closes(logged: Logged) -
     assert len(closed["session_id"]) == 32
 
 
+def test_the_close_code_is_that_of_whoever_closed(logged: Logged) -> None:
+    headers = {"Authorization": "Bearer red"}
+    with connect(f"{logged.live.ws}/talk", additional_headers=headers) as socket:
+        socket.close(4711)
+    with connect(f"{logged.live.ws}/talk", additional_headers=headers) as socket:
+        socket.socket.shutdown(2)
+    until(lambda: len(logged.lines("connection closed")) == 2)
+    assert [line["code"] for line in logged.lines("connection closed")] == [4711, 1006]
+
+
 def test_nothing_that_a_client_invents_becomes_a_label(start_tiny: Start) -> None:
     live = start_tiny()
     for path in ("/nowhere", "/else/where"):
