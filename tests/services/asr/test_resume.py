@@ -363,7 +363,7 @@ async def test_a_wrong_request_names_the_field(live: LiveService, query: str, fi
 
 
 async def test_the_window_ends(start_service: Start) -> None:
-    service = start_service(delay_ms=100, resume=ResumeConfig(window_s=0.3))
+    service = start_service(delay_ms=100, resume=ResumeConfig(window_s=1.0))
     await asyncio.sleep(0.1)
     before = service.tasks()
     async with session(service.ws, start=RESUMABLE) as caller:
