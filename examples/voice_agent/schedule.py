@@ -37,7 +37,10 @@ def _local(value: time) -> time:
     return value
 
 
-ClockTime = Annotated[time, AfterValidator(_local)]
+# JSON Schema's "time" has an offset.
+ClockTime = Annotated[
+    time, AfterValidator(_local), Field(json_schema_extra={"format": "time-local"})
+]
 
 
 class Frozen(BaseModel):

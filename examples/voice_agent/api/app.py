@@ -20,6 +20,7 @@ from examples.voice_agent.api import (
 from examples.voice_agent.api.config import ApiConfig
 from examples.voice_agent.api.errors import install_error_handlers
 from examples.voice_agent.api.keys import KeyRing
+from examples.voice_agent.api.openapi import document_errors
 from examples.voice_agent.store.store import Store
 
 _START_S = 10.0
@@ -48,6 +49,7 @@ def create_app(
     install_error_handlers(app)
     for module in (agents_api, routes_api, conversations_api, live_api, health_api):
         app.include_router(module.router)
+    document_errors(app)
     return app
 
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from examples.voice_agent.store.agents import ForbiddenSecret, UnknownAgent
 from examples.voice_agent.store.conversations import BadCursor, UnknownConversation
-from examples.voice_agent.store.database import DATABASE_ERRORS
+from examples.voice_agent.store.database import DATABASE_ERRORS, refuses_value
 from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.store.inbound_routes import RouteExists, UnknownRoute
 
@@ -90,11 +90,22 @@ def install_error_handlers(app: FastAPI) -> None:
         return response
 
     async def away(request: Request, error: Exception) -> JSONResponse:
+        if refuses_value(error):
+            message = (
+                "a number is too large for the database, or a text has characters that it lacks"
+            )
+            return _response(ApiError(ErrorKind.INVALID, message))
         log.warning("the database is away", error=str(error))
         return _response(ApiError(ErrorKind.UNAVAILABLE, "the database cannot be reached"))
 
-    for kind in DATABASE_ERRORS:
+    for kind in (*DATABASE_ERRORS, OverflowError):
         app.add_exception_handler(kind, away)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected failure", path=request.url.path, exc_info=error)
+        message = "an unexpected failure; the operator's log has it"
+        return _response(ApiError(ErrorKind.INTERNAL, message))
 
 
 def _response(error: ApiError) -> JSONResponse:

@@ -18,7 +18,11 @@ async def live() -> dict[str, bool]:
     return {"live": True}
 
 
-@router.get("/health/ready", summary="Is the database there and up to date?")
+@router.get(
+    "/health/ready",
+    summary="Is the database there and up to date?",
+    responses={503: {"description": "No; the body says why"}},
+)
 async def ready(store: TheStore) -> JSONResponse:
     waiting, spooled = store.journal.backlog
     body: dict[str, object] = {

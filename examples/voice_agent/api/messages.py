@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,17 @@ from examples.voice_agent.store.conversations import Conversation, Transcript
 
 class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+
+class ErrorTold(Body):
+    """Every failure, the services' shape."""
+
+    type: Literal["error"]
+    code: str
+    """What programs tell failures apart by."""
+    message: str
+    retryable: bool
+    """The same request may succeed later."""
 
 
 class NewAgent(Body):

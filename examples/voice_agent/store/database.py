@@ -28,6 +28,12 @@ DATABASE_ERRORS = (
 an OSError."""
 
 
+def refuses_value(error: Exception) -> bool:
+    """Whether the database is there, but cannot hold a value: NUL in a text, too large a number."""
+    cause = getattr(getattr(error, "orig", None), "__cause__", None)
+    return isinstance(error, OverflowError) or isinstance(cause, asyncpg.DataError)
+
+
 class Database:
     """Opens no connection until one is needed. One for each process and event loop."""
 

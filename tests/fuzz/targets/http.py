@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from services.shared.media.encode import FileFormat
-from services.shared.protocol.base import Error
+from services.shared.protocol.base import ERRORS, Error
 from tests.fuzz import live
 from tests.fuzz.source import Source
 from tests.fuzz.target import Try, check
@@ -21,6 +21,8 @@ _GLANCE_S = 0.05
 _ANSWER_S = 15.0
 _FINE = frozenset({501, 502, 503})
 """Not to be had, the engine failed (it was told to), too busy."""
+_NO_METHOD = 405
+"""Said by the framework, with a code of ours."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "BREW", "post", "")
 _PLACES = ("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/", "/v1", "*")
 
@@ -190,4 +192,7 @@ def _check_answer(answer: Answer, method: str) -> None:
     if status >= 400 and is_json and method != "HEAD":
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", answer.header)
         # Behind it the server may complain of what is left of a broken request.
-        Error.model_validate_json(answer.body[: int(length[1])] if length else answer.body)
+        body = answer.body[: int(length[1])] if length else answer.body
+        error = Error.model_validate_json(body)
+        due = ERRORS[error.code].http_status
+        check(status in (due, _NO_METHOD), f"{error.code.value} with {status}, not {due}")
