@@ -109,7 +109,7 @@ def keys() -> Iterator[tuple[KeyRecord, list[Credential]]]:
         )
     key, record = new_key("whole", scopes=Scope, now=NOW)
     late, _ = tokens.sign(record, whole, 60, NOW.timestamp() - 61)
-    forged, _ = strangers.sign(record, whole, 60, NOW.timestamp())
+    forged, _ = strangers.sign(record, whole, 3600, NOW.timestamp())
     yield (
         record,
         [
@@ -124,7 +124,7 @@ def keys() -> Iterator[tuple[KeyRecord, list[Credential]]]:
         # Nobody makes tokens without something to put into them.
         scopes = frozenset({scope} | ({Scope.ASR} if scope is Scope.TOKENS else set()))
         key, record = new_key(scope, scopes=scopes, now=NOW)
-        wide, _ = tokens.sign(record, whole, 60, NOW.timestamp())
+        wide, _ = tokens.sign(record, whole, 3600, NOW.timestamp())
         yield (
             record,
             [
@@ -134,7 +134,7 @@ def keys() -> Iterator[tuple[KeyRecord, list[Credential]]]:
             ],
         )
     key, record = new_key("none", scopes=Scope, now=NOW)
-    narrow, _ = tokens.sign(record, frozenset({Scope.METRICS}), 60, NOW.timestamp())
+    narrow, _ = tokens.sign(record, frozenset({Scope.METRICS}), 3600, NOW.timestamp())
     yield record, [Credential("narrow token", narrow, 403, frozenset({Scope.METRICS}))]
 
 

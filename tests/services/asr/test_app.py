@@ -113,7 +113,7 @@ def test_a_missing_model_is_found_missing_at_once(tmp_path: Path) -> None:
 
 def test_a_door_open_to_others_needs_keys() -> None:
     config = tones(server=ServerConfig(host="0.0.0.0"))
-    with pytest.raises(ConfigError, match="api_keys_file"):
+    with pytest.raises(ConfigError, match="no API key is configured"):
         create_app(config)
     create_app(tones(server=ServerConfig(host="0.0.0.0", allow_unauthenticated=True)))
 
