@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from services.bench.cluster.accounts import account, back_after, seen_in
 from services.bench.cluster.crowd import crowd, spread_s
 from services.bench.cluster.instances import Cluster
 from services.bench.cluster.manner import Manner
+from services.bench.cluster.network import CannotBeDone
 from services.bench.cluster.plan import ClusterPlan
 from services.bench.cluster.records import Diary, Outage, Side
 from services.bench.cluster.results import Accounts, Fault
@@ -65,6 +67,8 @@ class Scenario:
     """Sessions may be lost."""
     missing: Callable[[], str | None] = lambda: None
     """Why it cannot be done here."""
+    place: Callable[[Stage], AbstractAsyncContextManager[Stage]] = nullcontext
+    """Makes what it needs: a cluster or a network of its own."""
 
 
 async def run_fault(name: str, scenario: Scenario, stage: Stage) -> Fault:
@@ -76,10 +80,17 @@ async def run_fault(name: str, scenario: Scenario, stage: Stage) -> Fault:
     happened = Happened()
     began = time.monotonic()
     callers = stage.repertoires[: stage.plan.fault_callers]
-    async with crowd(stage.manner, callers, stage.plan.seed) as people:
-        await asyncio.sleep(spread_s(len(callers)) + _SETTLE_S)
-        await scenario.act(stage, happened)
-        await asyncio.sleep(_AFTER_S)
+    try:
+        async with (
+            scenario.place(stage) as place,
+            crowd(place.manner, callers, stage.plan.seed) as people,
+        ):
+            await asyncio.sleep(spread_s(len(callers)) + _SETTLE_S)
+            await scenario.act(place, happened)
+            await asyncio.sleep(_AFTER_S)
+    except CannotBeDone as error:
+        stage.say(f"fault {name}: SKIPPED, {error}")
+        return Fault(name=name, done=scenario.done, seconds=0.0, skipped=str(error))
     seconds = round(time.monotonic() - began, 1)
     return judged(name, scenario, happened, people.diaries, seconds, exact=stage.plan.exact)
 

@@ -7,6 +7,17 @@ import time
 from services.bench.cluster.abuse import Abuse, abuse
 from services.bench.cluster.faults import Act, Happened, Scenario, Stage
 from services.bench.cluster.instances import Instance
+from services.bench.cluster.network import LOSS_PERCENT, missing_for_network
+from services.bench.cluster.special import (
+    fill_disk,
+    jump,
+    missing_for_clock,
+    missing_for_disk,
+    wait,
+    with_clock,
+    with_losses,
+    with_tiny_disk,
+)
 from services.bench.cluster.watch import sessions_of
 
 FROZEN_S = 4.0
@@ -87,6 +98,27 @@ SCENARIOS: dict[str, Scenario] = {
         "SIGTERM to one ASR and one TTS instance, each started again when it has ended", _terminate
     ),
     "rolling": Scenario("all instances restarted by SIGTERM, one after the other", _roll),
+    "disk": Scenario(
+        "the disk of voices, phrases, lexicon and temporary files is full, then free again",
+        fill_disk,
+        outages=False,
+        missing=missing_for_disk,
+        place=with_tiny_disk,
+    ),
+    "clock": Scenario(
+        "the wall clock jumps an hour forward, two hours back, and right again",
+        jump,
+        outages=False,
+        missing=missing_for_clock,
+        place=with_clock,
+    ),
+    "loss": Scenario(
+        f"callers behind a network that loses {LOSS_PERCENT:g} % of packets each way",
+        wait,
+        outages=False,
+        missing=missing_for_network,
+        place=with_losses,
+    ),
     "slow": Scenario(
         "clients that do not read: long replies and partials pile up",
         _abusing("slow"),
