@@ -19,6 +19,7 @@ from examples.voice_agent.conversation import Conversation
 from examples.voice_agent.endpoints import SpeechServices
 from examples.voice_agent.phrases import PhraseBook
 from examples.voice_agent.ports import CallBegan, CallEnded, Outcome
+from examples.voice_agent.readiness import Readiness
 from examples.voice_agent.settings import AgentSettings, load_settings
 from examples.voice_agent.staff import Colleague, Staff
 from examples.voice_agent.store.errors import StoreError
@@ -66,7 +67,9 @@ async def _opened(
                 f"the API cannot listen at port {settings.api.port}: {error}"
             ) from None
         log.info("api_listens", url=f"{url}/docs")
-    return AgentCalls(config.agents, settings.instance, store, staff, services, phrases)
+    asked = {"asr": settings.asr_url, "tts": settings.tts_url}
+    readiness = await stack.enter_async_context(Readiness(asked))
+    return AgentCalls(config.agents, settings.instance, store, staff, services, phrases, readiness)
 
 
 class AgentCalls:
@@ -80,6 +83,7 @@ class AgentCalls:
         staff: Staff,
         services: SpeechServices,
         phrases: PhraseBook,
+        readiness: Readiness,
     ) -> None:
         self._config = config
         self._instance = instance
@@ -87,16 +91,23 @@ class AgentCalls:
         self._staff = staff
         self._services = services
         self._phrases = phrases
+        self._readiness = readiness
 
     async def converse(self, transport: CallTransport) -> None:
         """One call, with the agent that its number is routed to.
 
         Raises:
-            CallDeclined: nobody takes it, and its route names no extension for that.
+            CallDeclined: nobody takes it, or a service has no room for it, and its route names no
+                extension for that.
         """
         assigned = self._store.routing.decide(transport.info.called)
         if assigned.agent is None:
             await self._decline(transport, assigned)
+            return
+        if (refusal := self._readiness.refusal) is not None:
+            own = assigned.agent.config.fallback.transfer_to
+            fallback = own or assigned.fallback or self._config.fallback
+            await self._decline(transport, replace(assigned, fallback=fallback, reason=refusal))
             return
         async with self._staff.working(assigned.agent) as colleague:
             await self._talk(transport, assigned, assigned.agent.id, colleague)
@@ -142,11 +153,13 @@ class AgentCalls:
         return self._config.record and consent == Consent.GIVEN
 
     async def _decline(self, transport: CallTransport, assigned: Assignment) -> None:
-        """It is in the store, too, as a conversation without an agent."""
-        context = CallContext(uuid.uuid4().hex, self._instance, route_id=assigned.route_id)
+        """It is in the store, too, as a conversation that nobody answered."""
+        agent, now = assigned.agent, time.monotonic()
+        version = agent.id if agent else None
+        context = CallContext(uuid.uuid4().hex, self._instance, version, assigned.route_id)
         journal = self._store.journal.journal(context)
-        now = time.monotonic()
-        journal.write(CallBegan(now, time.time(), transport.info, agent="", language=""))
+        name, language = (agent.agent, agent.config.language) if agent else ("", "")
+        journal.write(CallBegan(now, time.time(), transport.info, name, language))
         cause = assigned.reason
         try:
             if assigned.fallback is None:

@@ -13,6 +13,7 @@ from examples.asterisk_bridge.ari_events import Channel, StasisStart
 from examples.asterisk_bridge.ari_socket import AriSocket
 from examples.asterisk_bridge.calls import Call
 from examples.asterisk_bridge.config import BridgeConfig, ConfigError
+from examples.asterisk_bridge.load import LoopLag
 from examples.asterisk_bridge.media.choice import MediaFactory, choose_media
 from examples.asterisk_bridge.registry import Registry
 from examples.asterisk_bridge.transport import Conversation
@@ -33,7 +34,8 @@ class Bridge:
         self._ari = ari
         self._make_media = make_media
         self._converse = converse
-        self.registry = Registry(config, ari, self._make_call)
+        self.lag = LoopLag()
+        self.registry = Registry(config, ari, self._make_call, lambda: self.lag.worst_s)
         self.socket = AriSocket(config.ari, self._on_start, self.registry.reconcile)
 
     def _make_call(self, channel: Channel, args: tuple[str, ...]) -> Call:
@@ -62,6 +64,7 @@ async def running_bridge(config: BridgeConfig, converse: Conversation) -> AsyncI
         tasks = [
             asyncio.create_task(bridge.socket.run(), name="ari-socket"),
             asyncio.create_task(bridge.registry.sweep(), name="sweeper"),
+            asyncio.create_task(bridge.lag.run(), name="lag"),
         ]
         try:
             yield bridge

@@ -93,6 +93,9 @@ class CallsConfig(Strict):
 
     max_calls: int = Field(default=30, ge=0, le=10_000)
     """Further calls go on in the dial plan, which has the fallback behind its Stasis()."""
+    max_late_ms: int = Field(default=250, ge=0, le=10_000)
+    """As do calls that come while the bridge is late with its work by so much, whatever their
+    number: audio is given to Asterisk `media.lead_ms` ahead. 0: never mind."""
     setup_s: Seconds = 8.0
     """A call whose audio is not connected by then goes on in the dial plan."""
     max_call_s: float = Field(default=3600.0, gt=0, le=86_400)

@@ -27,13 +27,20 @@ _UNANSWERED = ("Ring", "Ringing", "Down")
 class Registry:
     """Calls by the id of their caller's channel, each with its task."""
 
-    def __init__(self, config: BridgeConfig, ari: Ari, make_call: MakeCall) -> None:
+    def __init__(
+        self,
+        config: BridgeConfig,
+        ari: Ari,
+        make_call: MakeCall,
+        late_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._config = config.calls
         self._app = config.ari.app
         self._sweep_s = config.ari.sweep_s
         self._prefixes = Prefixes(config.ari.app)
         self._ari = ari
         self._make_call = make_call
+        self._late_s = late_s
         self._calls: dict[str, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -117,15 +124,23 @@ class Registry:
     def _admit(self, channel: Channel, args: tuple[str, ...]) -> None:
         if channel.id in self._calls:
             return
-        if self._draining or len(self._calls) >= self._config.max_calls:
+        if self._draining or self._is_full:
             outcome = Outcome.DRAINED if self._draining else Outcome.BUSY
-            log.warning("call_refused", outcome=outcome, calls=len(self._calls))
+            late_ms = round(self._late_s() * 1000)
+            log.warning("call_refused", outcome=outcome, calls=len(self._calls), late_ms=late_ms)
             self._spawn(self._send_away(channel.id, outcome), f"refuse-{channel.id}")
             return
         call = self._make_call(channel, args)
         self._calls[channel.id] = call
         self._idle.clear()
         self._spawn(self._run(call), f"call-{call.id}")
+
+    @property
+    def _is_full(self) -> bool:
+        """By number, or by what is measured."""
+        limit_s = self._config.max_late_ms / 1000
+        too_late = limit_s > 0 and bool(self._calls) and self._late_s() > limit_s
+        return too_late or len(self._calls) >= self._config.max_calls
 
     async def _run(self, call: Call) -> None:
         try:

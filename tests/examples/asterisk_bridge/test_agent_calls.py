@@ -253,6 +253,21 @@ async def test_an_agent_that_cannot_work_and_names_nobody_gives_its_calls_back(
     assert (await only_call(settings)).conversation.row.outcome == Outcome.FALLBACK
 
 
+async def test_a_service_without_room_sends_calls_to_the_fallback_at_once(tmp_path: Path) -> None:
+    """The others would wait for it, ringing; the store knows why they were not taken."""
+    file = written(tmp_path)
+    settings = await hired(file, agent("http://127.0.0.1:1"), fallback="2000")
+    async with opened(file, api=False) as converse:
+        await asyncio.sleep(4.0)  # until it is noticed that nobody answers
+        async with calling(converse) as (line, talking):
+            async with asyncio.timeout(0.5):
+                await talking
+            assert line.transferred_to == "2000" and line.answered_at is None
+    row = (await only_call(settings)).conversation.row
+    assert (row.agent, row.outcome) == ("test", Outcome.DECLINED)
+    assert row.cause is not None and row.cause.startswith("asr: ")
+
+
 async def test_wrong_settings_are_named(tmp_path: Path) -> None:
     file = tmp_path / "voice-agent.yaml"
     file.write_text("stroe: {}")

@@ -181,6 +181,23 @@ async def test_one_call_too_many_goes_to_the_fallback(
         await settled(bridge)
 
 
+async def test_a_bridge_that_is_late_takes_no_more_calls(
+    asterisk: AsteriskServer, run_bridge: RunBridge
+) -> None:
+    async with run_bridge(asterisk, Listener()) as bridge:
+        await ready(bridge)
+        async with dial(server(asterisk), "1000"):
+            bridge.lag.seen(1.0)
+            async with dial(server(asterisk), "1000") as second:
+                await asyncio.sleep(0.6)
+                assert len(bridge.registry.calls) == 1
+            assert is_fallback(second.recorder.agent)
+            await asyncio.sleep(4.5)  # it fades
+            async with dial(server(asterisk), "1000"):
+                assert len(bridge.registry.calls) == 2
+        await settled(bridge)
+
+
 async def test_draining_gives_what_is_left_to_the_fallback(
     asterisk: AsteriskServer, run_bridge: RunBridge
 ) -> None:

@@ -38,6 +38,7 @@ class Unit:
         self._told_at = 0.0
         self._process: Process | None = None
         self._up = asyncio.Event()
+        self._children: list[Process] = []
         self.said: list[bytes] = []
         self.starts = 0
         self.rescues: list[int] = []
@@ -69,9 +70,10 @@ class Unit:
                 await asyncio.sleep(float(self._settings["RestartSec"]))
         finally:
             transport.close()
-            if self._process is not None and self._process.returncode is None:
-                self._process.kill()
-                await self._process.wait()
+            for process in self._children:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
 
     async def _live(self) -> None:
         self._up.clear()
@@ -99,9 +101,18 @@ class Unit:
         line = self._settings[command].removeprefix("-").replace(_CONFIGURATION, "")
         assert line.startswith(_RUN)
         line = line.replace(_RUN, f"{sys.executable} -m", 1)
-        return await asyncio.create_subprocess_exec(
-            *shlex.split(line), env=self._environment, stdout=DEVNULL, stderr=stderr
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *shlex.split(line), env=self._environment, stdout=DEVNULL, stderr=stderr
+            )
         )
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # a half-started child must not be forgotten
+            self._children.append(await starting)
+            raise
+        self._children.append(process)
+        return process
 
 
 class _Notified(asyncio.DatagramProtocol):
