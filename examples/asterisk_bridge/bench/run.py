@@ -85,7 +85,8 @@ async def run_call_benchmark(plan: CallPlan, log: Path, say: Say) -> CallBench:
     levels: list[CallLevel] = []
     async with standing(plan, folder, say) as stack:
         say("a call to warm up")
-        await _level(plan, stack, speeches, 1, 1, folder, "warm")
+        short = replace(plan, turns=1, interrupt=False)
+        await _level(short, stack, speeches, 1, 1, folder, "warm")
         for concurrency in plan.levels:
             calls = max(plan.calls, concurrency)
             say(f"{concurrency} at once: {calls} calls of {plan.turns} questions")
@@ -172,6 +173,8 @@ async def _level(
         await asyncio.to_thread(measured, each) for each in itertools.chain.from_iterable(lines)
     ]
     journals = await _journals(stack, heard)
+    if stack.settings is not None:
+        heard = [_taken(each, told) for each, told in zip(heard, journals, strict=True)]
     return _measured(concurrency, seconds, cpu, heard, journals)
 
 
@@ -193,6 +196,13 @@ async def _journal(conversations: Conversations | None, heard: CallHeard) -> Cal
     if conversations is None or heard.failure is not None:
         return None
     return await journal_of(conversations, heard.caller)
+
+
+def _taken(heard: CallHeard, journal: CallJournal | None) -> CallHeard:
+    """The dial plan's fallback speaks, too: what no agent has said anything in failed."""
+    if heard.failure is not None or (journal is not None and journal.turns):
+        return heard
+    return CallHeard(heard.caller, "no agent took it")
 
 
 def _measured(
