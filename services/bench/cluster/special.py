@@ -60,22 +60,28 @@ def _compiler() -> str | None:
     return shutil.which("cc") or shutil.which("gcc")
 
 
+async def clock_library(folder: Path) -> Path:
+    """Compile what changes the clock of a process. Raises CannotBeDone."""
+    library, compiler = folder / "wall_clock.so", _compiler()
+    if compiler is not None:
+        process = await asyncio.create_subprocess_exec(
+            *(compiler, "-shared", "-fPIC", "-O1", "-o", str(library)),
+            str(Path(__file__).with_name("wall_clock.c")),
+        )
+        if await process.wait() == 0:
+            return library
+    raise CannotBeDone("the C compiler does not make the library that changes the clock")
+
+
 @asynccontextmanager
 async def with_clock(stage: Stage) -> AsyncIterator[Stage]:
     """Services whose wall clock is off by what a file says; the monotonic one is right.
 
     libfaketime is not used: what it does to waits and sleeps no clock that is set does.
     """
-    clock, library = stage.folder / "clock", stage.folder / "wall_clock.so"
+    clock = stage.folder / "clock"
     clock.write_text("0")
-    compiler = _compiler()
-    assert compiler is not None
-    process = await asyncio.create_subprocess_exec(
-        *(compiler, "-shared", "-fPIC", "-O1", "-o", str(library)),
-        str(Path(__file__).with_name("wall_clock.c")),
-    )
-    if await process.wait() != 0:
-        raise CannotBeDone("the C compiler does not make the library that changes the clock")
+    library = await clock_library(stage.folder)
     more = {"LD_PRELOAD": str(library), "WALL_CLOCK_FILE": str(clock)}
     async with _own_cluster(stage, "clocked", more) as own:
         yield own

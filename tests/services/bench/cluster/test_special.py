@@ -1,0 +1,83 @@
+"""What the faults use is what it is said to be."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.bench.cluster.network import HOST, lossy_network, missing_for_network
+from services.bench.cluster.plan import ClusterPlan, environments
+from services.bench.cluster.special import clock_library, missing_for_clock
+
+
+def plan(**fields: object) -> ClusterPlan:
+    told: dict[str, object] = {
+        "corpus": Path("x.jsonl"),
+        "asr": 2,
+        "tts": 2,
+        "callers": 80,
+        "seconds": 1,
+        "faults": (),
+        "fault_callers": 20,
+        "soak_minutes": 0,
+        "engine": "fake",
+        "partials": True,
+        "seed": 1,
+        "drain_s": 5,
+    }
+    return ClusterPlan(**(told | fields))  # type: ignore[arg-type]
+
+
+def test_each_instance_has_room_for_everybody() -> None:
+    told = environments(plan())
+    assert int(told["asr"]["ASR__LIMITS__MAX_SESSIONS"]) >= 160
+    assert int(told["tts"]["TTS__LIMITS__MAX_SESSIONS"]) >= 160
+    assert told["asr"]["ASR__ENGINE__NAME"] == "fake"
+
+
+def test_real_engines_are_those_of_the_configuration() -> None:
+    told = environments(plan(engine="real"))
+    assert not any("ENGINE" in name for name in (*told["asr"], *told["tts"]))
+
+
+@pytest.mark.skipif(missing_for_clock() is not None, reason=str(missing_for_clock()))
+async def test_the_clock_is_wrong_and_the_monotonic_one_is_not(tmp_path: Path) -> None:
+    library = await clock_library(tmp_path)
+    clock = tmp_path / "clock"
+    clock.write_text("-7200")
+    code = "import time; print(time.time(), time.monotonic())"
+    told = []
+    for more in ({}, {"LD_PRELOAD": str(library), "WALL_CLOCK_FILE": str(clock)}):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code), env=os.environ | more, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+        told.append([float(each) for each in said.split()])
+    (wall, steady), (wrong_wall, wrong_steady) = told
+    assert wrong_wall - wall == pytest.approx(-7200, abs=60)
+    assert wrong_steady - steady == pytest.approx(0, abs=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(missing_for_network() is not None, reason=str(missing_for_network()))
+async def test_sockets_of_the_block_are_at_the_far_end() -> None:
+    async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(writer.get_extra_info("peername")[0].encode())
+        await writer.drain()
+        writer.close()
+
+    async with lossy_network() as network:
+        server = await asyncio.start_server(tell, HOST, 0)
+        port = server.sockets[0].getsockname()[1]
+        with network.inside():
+            async with asyncio.timeout(30):
+                reader, writer = await asyncio.open_connection(HOST, port)
+                said = await reader.read()
+                writer.close()
+        server.close()
+        await server.wait_closed()
+    assert said != HOST.encode()
+    assert said.startswith(HOST.rpartition(".")[0].encode())
