@@ -210,6 +210,8 @@ async def test_a_call_ends_when_its_keys_minutes_are_used_up(house: House) -> No
         answer = await http.post("/v1/transcribe", files=file)
         assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
         assert 0 < int(answer.headers["retry-after"]) <= 86_400
+    status, error, wait = await refusal(opened(live, key))
+    assert (status, error["code"], wait is not None) == (429, "quota_exceeded", True)
     assert live.lifecycle.sessions == 0
 
 

@@ -53,11 +53,18 @@ class Grant:
     ring: "KeyRing | None" = field(default=None, repr=False)
     """None: nothing is counted."""
 
-    def session(self) -> AbstractContextManager[None]:
-        """Count one session or request in and out. Raises ProtocolError `quota_exceeded`."""
+    def session(self, use: Use | None = None) -> AbstractContextManager[None]:
+        """Count one session or request in and out.
+
+        Args:
+            use: what it will use, of which something must be left.
+
+        Raises:
+            ProtocolError: `quota_exceeded`, or `unauthorized` as :meth:`spend`.
+        """
         if self.ring is None:
             return contextlib.nullcontext()
-        return quotas.session(self.ring.charged(self))
+        return quotas.session(self.ring.charged(self), use, self.ring.now())
 
     def spend(self, use: Use, amount: float) -> None:
         """Count what is about to be used.
@@ -74,6 +81,8 @@ class Grant:
 
 
 PUBLIC = Grant()
+USED_BY = {Scope.ASR: Use.AUDIO_S, Scope.TTS: Use.CHARACTERS}
+"""What sessions use."""
 
 
 class KeyRing:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from services.shared.protocol.base import CloseCode, ErrorCode, ProtocolError
 from services.shared.protocol.codec import encode
-from services.shared.runtime.auth import SUBPROTOCOL, Grant
+from services.shared.runtime.auth import SUBPROTOCOL, USED_BY, Grant
 from services.shared.runtime.config import LimitsConfig
 from services.shared.runtime.edge import error_response, internal_error
 from services.shared.runtime.keys import Scope
@@ -333,7 +333,7 @@ async def admitted(
     with contextlib.ExitStack() as stack:
         try:
             grant = lifecycle.keys.check(websocket, scope)
-            stack.enter_context(grant.session())
+            stack.enter_context(grant.session(USED_BY.get(scope)))
             stack.enter_context(lifecycle.admit())
         except ProtocolError as refusal:
             await _refuse(websocket, lifecycle, refusal)

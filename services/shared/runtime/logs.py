@@ -1,8 +1,8 @@
 """Structured logs: one event a line, JSON or for the console, with the session id bound.
 
 What people say is nobody's business who reads logs. An event with `content=` is only logged where
-the operator wants that (`log.content`), and `quotes=`, a sentence that may quote what a client sent,
-is left out of an event elsewhere.
+the operator wants that (`log.content`), and `quotes=`, a sentence that may quote what a client
+sent, is left out of an event elsewhere.
 """
 
 import logging

@@ -68,21 +68,28 @@ def spend(charged: Charged, use: Use, amount: float, now: float) -> None:
         ProtocolError: `quota_exceeded`: it would be more than is permitted; nothing was counted.
     """
     for account, allowance in charged:
-        limit = allowance.of(use)
-        if limit is not None and account.used(use, now) + amount > limit:
-            raise _used_up(account, use, limit, now)
+        _check(account, allowance, use, amount, now)
     for account, _ in charged:
         account.add(use, amount, now)
 
 
+_LEAST = {Use.AUDIO_S: 1.0, Use.CHARACTERS: 1.0}
+"""With less left a session would end as it begins, and its client perhaps try again at once."""
+
+
 @contextmanager
-def session(charged: Charged) -> Iterator[None]:
+def session(charged: Charged, use: Use | None, now: float) -> Iterator[None]:
     """Count one session or request in and out.
+
+    Args:
+        use: what it will use, of which something must be left.
 
     Raises:
         ProtocolError: `quota_exceeded`.
     """
     for account, allowance in charged:
+        if use is not None:
+            _check(account, allowance, use, _LEAST[use], now)
         if allowance.sessions is not None and account.sessions >= allowance.sessions:
             whose = "key" if account.daily else "token"
             raise ProtocolError(
@@ -96,6 +103,12 @@ def session(charged: Charged) -> Iterator[None]:
     finally:
         for account, _ in charged:
             account.sessions -= 1
+
+
+def _check(account: Account, allowance: Allowance, use: Use, amount: float, now: float) -> None:
+    limit = allowance.of(use)
+    if limit is not None and account.used(use, now) + amount > limit:
+        raise _used_up(account, use, limit, now)
 
 
 def _used_up(account: Account, use: Use, limit: float, now: float) -> ProtocolError:

@@ -58,8 +58,22 @@ def test_sessions_are_counted_out_again() -> None:
     key = ((Account(daily=True), Allowance(sessions=2)),)
     for _ in range(3):
         with ExitStack() as stack:
-            stack.enter_context(session(key))
-            stack.enter_context(session(key))
-            with pytest.raises(ProtocolError, match="2 sessions at a time"), session(key):
+            stack.enter_context(session(key, None, 0))
+            stack.enter_context(session(key, None, 0))
+            with pytest.raises(ProtocolError, match="2 sessions at a time"), session(key, None, 0):
                 pass
     assert key[0][0].sessions == 0
+
+
+def test_nobody_begins_with_nothing_left() -> None:
+    """Else a client that comes back at once would come, and go, for the rest of the day."""
+    key = ((Account(daily=True), Allowance(audio_s=60, characters=10)),)
+    spend(key, Use.AUDIO_S, 59.5, 0)
+    late = session(key, Use.AUDIO_S, DAY - 60)
+    with pytest.raises(ProtocolError, match="1 minutes of audio a day") as caught, late:
+        pass
+    assert caught.value.retry_after_s == 60
+    with session(key, Use.CHARACTERS, 0), session(key, None, 0):
+        pass
+    with session(key, Use.AUDIO_S, DAY):
+        pass
