@@ -417,13 +417,18 @@ class Session:
         fresh_ms = ms_of(end - turn.partial_end)
         spoken_ms = ms_of(end - turn.speech_start)
         sparse = self._level is Level.SPARSE
-        every_ms = self.options.partial_slowest_ms if sparse else self._partial_every_ms
+        every_ms = self.options.partial_slowest_ms if sparse else self._partial_pace_ms(turn)
         enough = fresh_ms >= every_ms or (self._endpointer.paused and not sparse)
         if not enough or spoken_ms < self.options.partial_after_ms:
             return
         turn.partial_job = self._job()
         turn.partial_end = end
         self._decode(turn.partial_job, turn, end, final=False)
+
+    def _partial_pace_ms(self, turn: Turn) -> float:
+        """The first one is never put off: whoever is interrupted waits for it."""
+        is_first = turn.partial_end == turn.speech_start
+        return self.options.partial_every_ms if is_first else self._partial_every_ms
 
     def _adapt_partials(self, cost: JobCost) -> None:
         wanted = max(self.options.partial_every_ms, 2 * (cost.queue_ms + cost.run_ms))

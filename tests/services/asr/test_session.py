@@ -282,6 +282,19 @@ def test_partials_come_more_rarely_when_the_engine_is_slow(takes_s: float, every
     assert all(abs(gap - every_ms) <= 2 * FRAME_MS for gap in gaps), gaps
 
 
+def test_the_first_partial_of_a_turn_is_soon_even_when_the_engine_is_slow() -> None:
+    call = Rehearsal(answers=[Answer(1.0)])
+    for _ in range(2):
+        call.speak(4000)
+        call.silence(3000)
+    first, second = call.all(SpeechStarted)
+    partials = call.all(Partial)
+    ends = [
+        min(each.end_ms for each in partials if each.end_ms > at.start_ms) for at in (first, second)
+    ]
+    assert ends[1] - second.start_ms == pytest.approx(ends[0] - first.start_ms, abs=2 * FRAME_MS)
+
+
 # Flush and stop.
 
 
