@@ -151,7 +151,7 @@ class AdmissionConfig(StrictConfig):
     sparse_late_ms: PositiveMs = 500
     """How late finals are, queue and slowed run, from when on partials come as rarely as can be."""
     finals_only_late_ms: PositiveMs = 1000
-    """From when on there are no partials and no early finals, and files wait."""
+    """From when on there are no partials, and files wait."""
     refuse_late_ms: PositiveMs = 2000
     """From when on nobody new is let in."""
     refuse_occupied: float = Field(default=0.9, gt=0, le=1)

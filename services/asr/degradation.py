@@ -28,7 +28,8 @@ class Level(IntEnum):
     SPARSE = 1
     """Partials come as rarely as they may."""
     FINALS_ONLY = 2
-    """No partials; finals are begun when a turn is over, not at every pause; files wait."""
+    """No partials, and files wait. Finals are begun at pauses as ever: one that is not wanted any
+    more leaves the queue, so while there is one that costs little."""
     REFUSING = 3
     """Nobody new is let in."""
 

@@ -73,7 +73,7 @@ class Overload:
         if level is not before:
             log.warning(
                 "overload" if level > before else "overload is easing",
-                level=level.name.lower(),
+                given_up=level.name.lower(),
                 late_s=round(self._late_s, 2),
                 occupied=round(occupied, 2),
                 sessions=sessions,

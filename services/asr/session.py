@@ -345,7 +345,7 @@ class Session:
 
     def _speculate(self, turn: Turn, now: float) -> None:
         """Begin the final at a pause, in case nothing more is said."""
-        if self.options.streaming or self._level >= Level.FINALS_ONLY:
+        if self.options.streaming:
             self._commit(turn, now)
             return
         if self._endpointer.options.mode is TurnMode.MANUAL:

@@ -33,6 +33,9 @@ from services.tts.speaking import SpeakingQueue
 from services.tts.voices import VoiceCatalogue
 from services.tts.wording import Reader
 
+_FRAGMENT_CHARACTERS = 500
+"""A message of 20,000 would hold up the event loop for up to 70 ms, measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
@@ -147,6 +150,26 @@ class Session:
                 self._close()
         return list(self._advance(now))
 
+    def fragments(self, message: Text) -> list[Text]:
+        """A long text in parts, to be received one after the other, with time for others between.
+
+        To find where thousands of list items end takes a while, and where they end does not depend
+        on how the text was fragmented.
+
+        Raises:
+            ProtocolError: none of it can be taken.
+        """
+        text = message.text
+        if len(text) <= _FRAGMENT_CHARACTERS or self._closing:
+            return [message]
+        context = self._addressed(message)
+        if context is None:
+            return []
+        self._check_length(context, text)
+        cuts = range(0, len(text), _FRAGMENT_CHARACTERS)
+        parts = [text[at : at + _FRAGMENT_CHARACTERS] for at in cuts]
+        return [Text(text=part, context_id=context.id) for part in parts]
+
     def on_audio(self, job_id: int, piece: AudioPiece, now: float) -> list[Command]:
         """The next audio of a job; ignored when the job was cancelled."""
         self._queue.take_audio(job_id, piece)
@@ -227,12 +250,16 @@ class Session:
 
     def _text(self, message: Text, now: float) -> None:
         context = self._addressed(message)
-        if context is None:
-            return
+        if context is not None:
+            self._check_length(context, message.text)
+            context.push(message.text, now)
+
+    def _check_length(self, context: Context, text: str) -> None:
+        """Raises ProtocolError `text_too_long`."""
         limits = self._options
-        total = context.characters + len(message.text)
+        total = context.characters + len(text)
         for size, limit, what in (
-            (len(message.text), limits.max_message_characters, "one message"),
+            (len(text), limits.max_message_characters, "one message"),
             (total, limits.max_context_characters, "one context"),
         ):
             if size > limit:
@@ -242,7 +269,6 @@ class Session:
                     "this text was not taken",
                     context_id=context.id,
                 )
-        context.push(message.text, now)
 
     def _flush_or_end(self, message: Flush | End) -> None:
         context = self._addressed(message)

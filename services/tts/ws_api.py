@@ -153,10 +153,18 @@ class Conversation:
         if isinstance(message, Start) and (refusal := await self._refusal(message)) is not None:
             self._lifecycle.metrics.errors.labels(refusal.code.value).inc()
             self._follow(self._session.refuse(message, refusal))
+        elif isinstance(message, Text):
+            await self._take_text(message)
         else:
             self._follow(self._session.receive(message, time.monotonic()))
-            if isinstance(message, Text):
-                self._connection.grant.spend(Use.CHARACTERS, len(message.text))
+
+    async def _take_text(self, message: Text) -> None:
+        parts = self._session.fragments(message)
+        for part in parts:
+            self._follow(self._session.receive(part, time.monotonic()))
+            if len(parts) > 1:
+                await asyncio.sleep(0)
+        self._connection.grant.spend(Use.CHARACTERS, len(message.text))
 
     async def _refusal(self, start: Start) -> ProtocolError | None:
         """Why a context cannot be spoken now; one that is heard already goes on."""

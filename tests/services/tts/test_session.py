@@ -441,6 +441,33 @@ def test_too_much_text_is_refused_and_what_came_before_is_spoken() -> None:
     assert driver.spoken == "Hello there."
 
 
+def test_a_long_text_comes_in_parts_and_is_spoken_as_one() -> None:
+    text = "".join(f"- item {number} of a long list\n" for number in range(200))
+    whole, parted = Driver(SessionOptions(look_ahead=999)), Driver(SessionOptions(look_ahead=999))
+    for driver in (whole, parted):
+        driver.send(Start(context_id="a"))
+    whole.send(Text(text=text))
+    parts = parted.session.fragments(Text(text=text))
+    assert len(parts) == len(text) // 500 + 1
+    parted.send(*parts)
+    assert [request.text for request in parted.requests] == [
+        request.text for request in whole.requests
+    ]
+    assert parted.session.fragments(Text(text="short")) == [Text(text="short")]
+
+
+def test_a_long_text_is_refused_as_a_whole() -> None:
+    driver = Driver(SessionOptions(max_context_characters=1000))
+    driver.send(Start(context_id="a"))
+    with pytest.raises(ProtocolError) as caught:
+        driver.session.fragments(Text(text="word " * 201))
+    assert caught.value.code is ErrorCode.TEXT_TOO_LONG
+    with pytest.raises(ProtocolError) as caught:
+        driver.session.fragments(Text(text="word " * 150, context_id="b"))
+    assert caught.value.code is ErrorCode.UNKNOWN_CONTEXT
+    assert driver.requests == []
+
+
 def test_a_failure_ends_its_context_after_the_audio_before_it(driver: Driver) -> None:
     driver.send(Start(context_id="a"), Text(text="Good words. Then FAIL now. Never. "), Flush())
     driver.send(Start(context_id="b"), Text(text="Still here."), End())
