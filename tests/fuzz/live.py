@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 import services.asr.app
 import services.tts.app
-from services.asr.config import UploadConfig
+from services.asr.config import ResumeConfig, UploadConfig
 from services.shared.models.store import ModelStore
 from services.shared.runtime.config import LimitsConfig, ServerConfig
 from services.tts.config import (
@@ -101,6 +101,7 @@ def asr() -> Iterator[Watched]:
     config = tones(
         limits=_LIMITS,
         server=_SERVER,
+        resume=ResumeConfig(window_s=2.0),
         upload=UploadConfig(max_bytes=1 << 20, max_duration_s=LONGEST_S),
     )
     with _watched(services.asr.app.create_app(config, ModelStore()), _heard) as watched:

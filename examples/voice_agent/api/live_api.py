@@ -86,10 +86,9 @@ async def _tell(socket: WebSocket, watcher: Watcher, send_s: float) -> None:
 
 
 async def _listen(socket: WebSocket) -> None:
-    """What the client says is of no account; that it goes is."""
-    with contextlib.suppress(WebSocketDisconnect):
-        while True:
-            await socket.receive_text()
+    """What the client says is of no account, bytes or text; that it goes is."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
 
 
 async def _refuse(socket: WebSocket, error: ApiError, code: int, limit_s: float = 5.0) -> None:

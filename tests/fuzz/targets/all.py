@@ -40,6 +40,7 @@ PURE: tuple[Target, ...] = (
 """Without sockets: most of the inputs, since they cost the least."""
 LIVE: tuple[Target, ...] = (
     Target("ws_asr", sockets.asr, limit_s=20.0, waits=True, share=3),
+    Target("ws_resume", sockets.resuming, limit_s=20.0, waits=True, share=1),
     Target("ws_tts", sockets.tts, limit_s=20.0, waits=True, share=3),
     Target("http_asr", http.asr, limit_s=20.0, waits=True, share=2),
     Target("http_tts", http.tts, limit_s=20.0, waits=True, share=2),

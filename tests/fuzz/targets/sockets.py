@@ -1,5 +1,7 @@
 """Connections to the real services that no well-meaning client would make."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -76,6 +78,55 @@ def tts() -> Iterator[Try]:
         yield attempt
 
 
+@contextmanager
+def resuming() -> Iterator[Try]:
+    """One ASR session over several connections, which are lost in every way."""
+    with live.asr() as watched:
+        sounds = _sounds()
+
+        def attempt(source: Source) -> None:
+            first = [frame(TEXT, json.dumps({"type": "start", "resumable": True}).encode())]
+            answer = _part_of_session(source, watched, "", first, sounds)
+            found = re.search(rb'"session_id":"(\w+)"', answer.data)
+            session = found[1].decode() if found else "none"
+            for _ in range(1 + source.below(4)):
+                event = source.choice((0, 1, 2, source.below(1 << 16)))
+                query = f"?session_id={session}&last_event={event}"
+                answer = _part_of_session(source, watched, query, [], sounds)
+            stop = [frame(TEXT, b'{"type":"stop"}'), frame(CLOSE, (1000).to_bytes(2, "big"))]
+            query = f"?session_id={session}"
+            work = exchange(
+                watched.address,
+                [_upgrade(source, f"/v1/stream/asr{query}", odd=False), *stop],
+                _END_S,
+                shake_hands=True,
+            )
+            check(watched.run(work).ended, "the service does not end what its client has ended")
+            watched.unharmed()
+
+        yield attempt
+
+
+def _part_of_session(
+    source: Source,
+    watched: live.Watched,
+    query: str,
+    first: list[bytes],
+    sounds: tuple[bytes, ...],
+) -> Answer:
+    """A connection that carries a few messages and is then lost, sometimes at once."""
+    path = f"/v1/stream/asr{query}"
+    parts = [_upgrade(source, path, odd=False), *first]
+    for _ in range(source.below(6)):
+        parts.append(_frames(source, asr_messages.message_text, sounds, 100))
+    abort = source.one_in(2)
+    answer = watched.run(
+        exchange(watched.address, parts, _GLANCE_S, abort=abort, shake_hands=not source.one_in(8))
+    )
+    _check_answer(answer, "/v1/stream/asr")
+    return answer
+
+
 def _connect(
     source: Source,
     watched: live.Watched,
@@ -103,7 +154,8 @@ def _connect(
     watched.unharmed()
 
 
-def _upgrade(source: Source, path: str) -> bytes:
+def _upgrade(source: Source, path: str, *, odd: bool = True) -> bytes:
+    """The request for a WebSocket; `odd`: with something wrong in it now and then."""
     headers = {
         "Host": "127.0.0.1",
         "Upgrade": "websocket",
@@ -111,6 +163,8 @@ def _upgrade(source: Source, path: str) -> bytes:
         "Sec-WebSocket-Key": _KEY,
         "Sec-WebSocket-Version": "13",
     }
+    if not odd:
+        return _request(path, headers)
     if source.one_in(4):
         headers["Sec-WebSocket-Extensions"] = "permessage-deflate; client_max_window_bits"
     if source.one_in(6):
@@ -127,7 +181,11 @@ def _upgrade(source: Source, path: str) -> bytes:
     if source.one_in(8):
         event = source.choice(("0", "-1", "1e9", "9" * 400, "%FF", "true"))
         query = f"?session_id={quote(text(source, 1))}&last_event={event}"
-    lines = [f"GET {path}{query} HTTP/1.1", *(f"{name}: {told}" for name, told in headers.items())]
+    return _request(path + query, headers)
+
+
+def _request(target: str, headers: dict[str, str]) -> bytes:
+    lines = [f"GET {target} HTTP/1.1", *(f"{name}: {told}" for name, told in headers.items())]
     return "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n\r\n"
 
 

@@ -46,6 +46,17 @@ async def test_browsers_give_their_key_as_a_subprotocol(api: Api) -> None:
         assert json.loads(await socket.recv())["type"] == "calls"
 
 
+async def test_what_a_watcher_sends_is_of_no_account(api: Api) -> None:
+    headers = {"Authorization": f"Bearer {api.key}"}
+    async with connect(live_url(api), additional_headers=headers, proxy=None) as socket:
+        await socket.recv()
+        for sent in ("hello", b"\x00\xff", "{}"):
+            await socket.send(sent)
+        await (await socket.ping())
+        api.store.journal.journal(CallContext("next", "test")).write(began())
+        assert json.loads(await socket.recv())["conversation"] == "next"
+
+
 async def test_strangers_watch_nothing(api: Api) -> None:
     async with connect(live_url(api), proxy=None) as socket:
         assert json.loads(await socket.recv())["code"] == "unauthorized"
