@@ -417,7 +417,7 @@ class Session:
         fresh_ms = ms_of(end - turn.partial_end)
         spoken_ms = ms_of(end - turn.speech_start)
         sparse = self._level is Level.SPARSE
-        every_ms = self.options.partial_slowest_ms if sparse else self._partial_pace_ms(turn)
+        every_ms = self._partial_pace_ms(turn, sparse=sparse)
         enough = fresh_ms >= every_ms or (self._endpointer.paused and not sparse)
         if not enough or spoken_ms < self.options.partial_after_ms:
             return
@@ -425,10 +425,11 @@ class Session:
         turn.partial_end = end
         self._decode(turn.partial_job, turn, end, final=False)
 
-    def _partial_pace_ms(self, turn: Turn) -> float:
+    def _partial_pace_ms(self, turn: Turn, *, sparse: bool) -> float:
         """The first one is never put off: whoever is interrupted waits for it."""
-        is_first = turn.partial_end == turn.speech_start
-        return self.options.partial_every_ms if is_first else self._partial_every_ms
+        if turn.partial_end == turn.speech_start:
+            return self.options.partial_every_ms
+        return self.options.partial_slowest_ms if sparse else self._partial_every_ms
 
     def _adapt_partials(self, cost: JobCost) -> None:
         wanted = max(self.options.partial_every_ms, 2 * (cost.queue_ms + cost.run_ms))
