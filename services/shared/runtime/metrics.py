@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -10,6 +11,7 @@ from services.shared.protocol.base import ErrorCode
 LATENCY_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 3, 5, 10, 30)
 BATCH_SIZE = (1, 2, 4, 8, 16, 32)
 _LAG_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1)
+_COUNT_S = 1.0
 _WATCHED_REFUSALS = (ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN)
 _WATCHED_ERRORS = (
     ErrorCode.ENGINE_FAILED,
@@ -134,12 +136,17 @@ class ServiceMetrics:
             buckets=_LAG_S,
             registry=registry,
         )
+        self.tasks = Gauge("voice_asyncio_tasks", "Tasks of the event loop", registry=registry)
 
     async def watch_loop(self, interval: float = 0.1) -> None:
         """Measure the loop's lag for ever; run as a task of the service's lifespan."""
         loop = asyncio.get_running_loop()
+        counted_at = -math.inf
         with contextlib.suppress(asyncio.CancelledError):
             while True:
+                if loop.time() - counted_at >= _COUNT_S:  # each is looked at to count them
+                    self.tasks.set(len(asyncio.all_tasks(loop)))
+                    counted_at = loop.time()
                 due = loop.time() + interval
                 await asyncio.sleep(interval)
                 self.loop_lag.observe(max(0.0, loop.time() - due))

@@ -185,3 +185,14 @@ async def test_the_lag_of_the_loop_is_measured() -> None:
     await watching
     slow = counted(lifecycle, "voice_event_loop_lag_seconds_bucket", le="0.02")
     assert counted(lifecycle, "voice_event_loop_lag_seconds_count") > slow
+
+
+async def test_tasks_are_counted() -> None:
+    lifecycle = ready()
+    sleeping = [asyncio.create_task(asyncio.sleep(10)) for _ in range(20)]
+    watching = asyncio.create_task(lifecycle.metrics.watch_loop(interval=0.01))
+    await asyncio.sleep(0.02)
+    for task in (*sleeping, watching):
+        task.cancel()
+    await asyncio.gather(*sleeping, watching, return_exceptions=True)
+    assert 21 <= counted(lifecycle, "voice_asyncio_tasks") <= 40
