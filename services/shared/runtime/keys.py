@@ -8,6 +8,7 @@ wrong keys.
 
 import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -44,6 +45,8 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = frozenset(Scope)
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same in C, which keeps the event loop from running for a tenth of the time."""
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -108,10 +111,9 @@ class KeyFile(_Kept):
     @model_validator(mode="after")
     def _each_once(self) -> "KeyFile":
         for what in ("id", "sha256"):
-            values = [getattr(key, what) for key in self.keys]
-            twice = {value for value in values if values.count(value) > 1}
-            if twice:
-                raise ValueError(f"{what} {min(twice)} stands there twice")
+            counted = Counter(getattr(key, what) for key in self.keys)
+            if len(counted) < len(self.keys):
+                raise ValueError(f"{what} {counted.most_common(1)[0][0]} stands there twice")
         return self
 
 
@@ -181,7 +183,7 @@ def new_key(
 def parse_key_file(text: str) -> KeyFile:
     """Raises KeyFileError, which quotes nothing: who knows what file this is?"""
     try:
-        content = yaml.safe_load(text) or {}
+        content = yaml.load(text, Loader=_SafeLoader) or {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise KeyFileError(f"no YAML from line {line} on") from None
