@@ -19,7 +19,7 @@ def cluster(
         float, typer.Option(min=0, help="Length of the load; 0: none is measured.")
     ] = 60.0,
     fault: Annotated[
-        str, typer.Option(help="Names with commas, `all`, or nothing: see the README.")
+        str, typer.Option(help="Names with commas, or `all`: see deploy/README.md.")
     ] = "",
     fault_callers: Annotated[int, typer.Option(min=1, help="Conversations during faults.")] = 20,
     minutes: Annotated[float, typer.Option(min=0, help="Length of the soak; 0: none.")] = 0.0,
