@@ -390,6 +390,7 @@ class Dialogue:
             turn_end=event.turn_end,
             decode_ms=event.decode_ms,
             queue_ms=event.queue_ms,
+            turn_model_ms=event.turn_model_ms,
         )
         if not event.turn_end:
             turn.parts = [whole] if whole else []

@@ -182,6 +182,7 @@ def _event(at_s: float, message: ServerMessage) -> Event | None:
                 speech_end_s=at_s - message.timings.total_ms / 1000,
                 decode_ms=message.timings.decode_ms,
                 queue_ms=message.timings.queue_ms,
+                turn_model_ms=message.timings.turn_model_ms,
             )
         case _:
             return None

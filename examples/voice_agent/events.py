@@ -78,6 +78,7 @@ class FinalHeard:
     speech_end_s: float | None = None
     decode_ms: int | None = None
     queue_ms: int | None = None
+    turn_model_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
