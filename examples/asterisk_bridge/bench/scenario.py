@@ -93,7 +93,7 @@ async def ask(
     """Call, hear the greeting out, then say each turn and hear its answer out.
 
     Args:
-        patience_s: so long each answer may take to begin, and then to end.
+        patience_s: so long each answer may take to begin, and twice as long to end.
         recording: a stereo WAV is written there.
 
     Raises:
@@ -166,7 +166,7 @@ async def say(call: PhoneCall, speech: Speech) -> float:
 async def hear_out(call: PhoneCall, since_s: float, patience_s: float) -> float | None:
     """Until the agent has spoken and is silent; when it began, None if it did not speak."""
     begin_s = await heard(call, since_s, patience_s)
-    deadline = call.now_s() + patience_s
+    deadline = call.now_s() + 2 * patience_s
     while begin_s is not None and call.now_s() < deadline:
         _check(call)
         from_s = call.now_s() - _LATE_S - _QUIET_S

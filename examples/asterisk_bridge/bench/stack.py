@@ -163,7 +163,8 @@ def _agent(plan: StackPlan, llm_url: str) -> AgentConfig:
             "answer in one or two short sentences.",
             "greeting": "Good morning, this is the front desk. How can I help you?",
         }
-    llm = {"base_url": llm_url, "model": plan.llm_model, "temperature": 0.0, "max_tokens": 60}
+    # An answer of about five seconds: a small model does not end by itself.
+    llm = {"base_url": llm_url, "model": plan.llm_model, "temperature": 0.0, "max_tokens": 25}
     return AgentConfig.model_validate({**fields, "llm": llm})
 
 
