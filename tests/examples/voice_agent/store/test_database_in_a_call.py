@@ -109,13 +109,13 @@ async def _answered(line: LoopbackTransport, question: bytes) -> None:
     line.say(question)
     await eventually(lambda: not line.caller_speaks)
     said = len(line.agent)
-    await eventually(lambda: _loud(line, said))
+    await eventually(lambda: _loud(line, said), 15)
     await _quiet(line)
 
 
 async def _quiet(line: LoopbackTransport) -> None:
-    await eventually(lambda: line.answered_at is not None)
-    await eventually(lambda: not _loud(line, max(0, len(line.agent) - 3200)))
+    await eventually(lambda: line.answered_at is not None, 15)
+    await eventually(lambda: not _loud(line, max(0, len(line.agent) - 3200)), 15)
 
 
 def _loud(line: LoopbackTransport, start: int) -> bool:

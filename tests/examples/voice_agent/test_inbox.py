@@ -2,7 +2,7 @@
 
 import asyncio
 
-from examples.asterisk_bridge.inbox import Inbox
+from examples.voice_agent.inbox import Inbox
 from examples.voice_agent.transport import AudioIn, Digit, HungUp, TransportEvent
 
 

@@ -1,0 +1,1 @@
+"""A voice chat in the browser, with the conversation of `voice_agent`."""
