@@ -49,8 +49,9 @@ log = structlog.get_logger(__name__)
 
 _CHUNK_S = 0.5
 """Most audio of one client in one job, so that a fast sender does not hold up the others."""
-_INBOX_BYTES = 1 << 17
-"""Audio that may wait (4 s at 16 kHz) before reading from the socket stops."""
+_INBOX_BYTES = 1 << 19
+"""Audio that may wait (16 s at 16 kHz) before reading from the socket stops. While it has stopped,
+pings of the client are not answered either: callers in real time should not come so far."""
 _TICK_S = 0.05
 _PATIENCE = 10
 """Times the limit of one piece of work that its turn may be in coming."""
