@@ -46,6 +46,8 @@ QUESTIONS = (
 )
 """Of the bundled recordings those that are one whole short sentence with a clear end: none that
 pauses and then adds another, none whose last sound fades for a third of a second."""
+_NEVER_INTERRUPTS = "demo-nomatch"
+"""It begins as agents like to begin, "I'm sorry": taken for the echo of one that just said so."""
 _LONGEST_S = 6.0
 _APART_S = 0.4
 """Between the beginnings of simultaneous calls; nobody's calls begin in the same millisecond."""
@@ -181,9 +183,10 @@ async def _level(
 def _scripts(plan: CallPlan, speeches: Sequence[Speech], seed: str) -> Iterator[Script]:
     """A caller asks `turns` questions and interrupts the last answer with another."""
     chance = random.Random(seed)
+    interrupting = [each for each in speeches if each.name != _NEVER_INTERRUPTS] or speeches
     while True:
-        chosen = chance.choices(speeches, k=plan.turns + 1)
-        yield Script(tuple(chosen[:-1]), chosen[-1] if plan.interrupt else None)
+        questions = tuple(chance.choices(speeches, k=plan.turns))
+        yield Script(questions, chance.choice(interrupting) if plan.interrupt else None)
 
 
 async def _journals(stack: Stack, heard: Iterable[CallHeard]) -> list[CallJournal | None]:
