@@ -54,6 +54,7 @@ def finals(log: list[ServerMessage]) -> list[Final]:
     return [message for message in log if isinstance(message, Final)]
 
 
+@pytest.mark.slow
 async def test_a_handover_between_turns_cannot_be_told_from_none() -> None:
     turns = [joined(tone(hertz, 500), silence(700)) for hertz in (400, 900, 1300)]
     sound = chunks_of(pcm(joined(silence(100), *turns)), [640])
@@ -79,7 +80,7 @@ async def test_a_handover_between_turns_cannot_be_told_from_none() -> None:
 
 
 async def test_a_speaker_who_does_not_stop_loses_no_word() -> None:
-    hertz = [400 + 100 * index for index in range(12)]
+    hertz = [400 + 100 * index for index in range(8)]
     sound = pcm(joined(*(tone(each, 400) for each in hertz), silence(700)))
     async with two_instances() as instances:
         async with stream_to(instances.ws) as stream:
