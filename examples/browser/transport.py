@@ -34,6 +34,7 @@ _INBOX_S = 2.0
 _SEND_S = 5.0
 _LARGEST = 32_000
 """Bytes of one message: a second of audio. Pages send 20 ms."""
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _DIGITS = frozenset("0123456789*#ABCD")
 
 
@@ -136,7 +137,7 @@ class BrowserTransport:
         elif text:
             try:
                 await self._told(json.loads(text))
-            except (ValueError, TypeError, AttributeError, RecursionError):
+            except _UNREADABLE:
                 log.warning("page_message_unreadable", text=text[:100])
 
     async def _told(self, message: dict[str, Any]) -> None:
