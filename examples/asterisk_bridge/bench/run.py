@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -12,30 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from examples.asterisk_bridge.bench.journals import journal_of, open_journals
+from examples.asterisk_bridge.bench.levels import level_of, taken
 from examples.asterisk_bridge.bench.processes import cpu_seconds, shares
-from examples.asterisk_bridge.bench.results import (
-    AnswerResult,
-    CallBench,
-    CallLevel,
-    CallResult,
-    Stages,
-    StageSpreads,
-)
+from examples.asterisk_bridge.bench.results import CallBench, CallLevel
 from examples.asterisk_bridge.bench.scenario import Speech, speech_of
 from examples.asterisk_bridge.bench.stack import Stack, StackPlan, running_stack
-from examples.asterisk_bridge.bench.stages import (
-    CallJournal,
-    answers_of,
-    decode_ms,
-    interruption_ms,
-    ran_dry,
-    was_interrupted,
-)
+from examples.asterisk_bridge.bench.stages import CallJournal
 from examples.asterisk_bridge.bench.talk import CallHeard, CallMade, Script, measured, talk
 from examples.voice_agent.store.conversations import Conversations
 from services.bench.corpus import RATE, Recording, load_corpus
 from services.bench.machine import describe_machine
-from services.bench.results import Spread
 
 QUESTIONS = (
     "vm-helpexit",
@@ -155,7 +140,7 @@ async def _level(
     name: str,
 ) -> CallLevel:
     before, began = cpu_seconds(stack.pids), time.monotonic()
-    scripts = _scripts(plan, speeches, f"{plan.seed}/{name}")
+    supply = scripts(plan, speeches, f"{plan.seed}/{name}")
     numbers = iter(range(calls))
 
     async def line(place: int) -> list[CallMade]:
@@ -164,7 +149,7 @@ async def _level(
         for number in numbers:
             caller = f"bench-{name}-{number}"
             path = folder / f"{caller}.wav" if plan.record else None
-            script = next(scripts)
+            script = next(supply)
             made.append(await talk(stack.sip, stack.number, script, caller=caller, recording=path))
         return made
 
@@ -176,11 +161,11 @@ async def _level(
     ]
     journals = await _journals(stack, heard)
     if stack.settings is not None:
-        heard = [_taken(each, told) for each, told in zip(heard, journals, strict=True)]
-    return _measured(concurrency, seconds, cpu, heard, journals)
+        heard = [taken(each, told) for each, told in zip(heard, journals, strict=True)]
+    return level_of(concurrency, seconds, cpu, heard, journals)
 
 
-def _scripts(plan: CallPlan, speeches: Sequence[Speech], seed: str) -> Iterator[Script]:
+def scripts(plan: CallPlan, speeches: Sequence[Speech], seed: str) -> Iterator[Script]:
     """A caller asks `turns` questions and interrupts the last answer with another."""
     chance = random.Random(seed)
     interrupting = [each for each in speeches if each.name != _NEVER_INTERRUPTS] or speeches
@@ -199,72 +184,3 @@ async def _journal(conversations: Conversations | None, heard: CallHeard) -> Cal
     if conversations is None or heard.failure is not None:
         return None
     return await journal_of(conversations, heard.caller)
-
-
-def _taken(heard: CallHeard, journal: CallJournal | None) -> CallHeard:
-    """The dial plan's fallback speaks, too: what no agent has said anything in failed."""
-    if heard.failure is not None or (journal is not None and journal.turns):
-        return heard
-    return CallHeard(heard.caller, "no agent took it")
-
-
-def _measured(
-    concurrency: int,
-    seconds: float,
-    cpu: dict[str, float],
-    heard: Sequence[CallHeard],
-    journals: Sequence[CallJournal | None],
-) -> CallLevel:
-    calls = tuple(_call(each, told) for each, told in zip(heard, journals, strict=True))
-    answers = [answer for call in calls for answer in call.answers]
-    known = [journal for journal in journals if journal is not None]
-    interrupted = [call for call, told in zip(calls, heard, strict=True) if told.onset_unix_s]
-    return CallLevel(
-        concurrency=concurrency,
-        seconds=round(seconds, 1),
-        answer_ms=_spread(answer.answer_ms for answer in answers),
-        log_answer_ms=_spread(answer.log_ms for answer in answers),
-        greeting_ms=_spread(call.greeting_ms for call in calls),
-        silence_ms=_spread(call.silence_ms for call in calls),
-        log_pause_ms=_spread(call.pause_log_ms for call in calls),
-        speculation=dict(Counter(answer.speculation or "unknown" for answer in answers)),
-        stages=_stage_spreads(answers, calls),
-        holes=sum(call.holes for call in calls),
-        slips=sum(call.slips for call in calls),
-        phone_late_ms=max((call.phone_late_ms for call in calls), default=0.0),
-        ran_dry=ran_dry(known) if known else None,
-        unanswered=sum(answer.answer_ms is None for answer in answers),
-        bridged=sum(answer.answer_ms != answer.first_sound_ms for answer in answers),
-        unheard=sum(call.silence_ms is None for call in interrupted),
-        cpu_percent=cpu,
-        calls=calls,
-    )
-
-
-def _call(heard: CallHeard, journal: CallJournal | None) -> CallResult:
-    return CallResult(
-        caller=heard.caller,
-        failure=heard.failure,
-        greeting_ms=None if heard.greeting_s is None else round(heard.greeting_s * 1000, 1),
-        answers=answers_of(heard, journal),
-        silence_ms=None if heard.silence_s is None else round(heard.silence_s * 1000, 1),
-        pause_log_ms=interruption_ms(heard, journal),
-        interrupted=None if journal is None else was_interrupted(journal),
-        holes=heard.holes,
-        slips=heard.slips,
-        phone_late_ms=round(heard.phone_late_s * 1000, 1),
-        ran_dry=None if journal is None else ran_dry([journal]),
-        decode_ms=() if journal is None else tuple(decode_ms(journal)),
-    )
-
-
-def _stage_spreads(answers: Sequence[AnswerResult], calls: Sequence[CallResult]) -> StageSpreads:
-    stages = [answer.stages for answer in answers if answer.stages is not None]
-    spreads = {
-        name: _spread(getattr(each, name) for each in stages) for name in Stages.model_fields
-    }
-    return StageSpreads(**spreads, decode_ms=_spread(ms for call in calls for ms in call.decode_ms))
-
-
-def _spread(ms: Iterable[float | None]) -> Spread:
-    return Spread.of_seconds(None if each is None else each / 1000 for each in ms)
