@@ -24,6 +24,7 @@
 #
 # Needs root, uv, git, curl, systemd and, unless told otherwise, nginx.
 set -euo pipefail
+umask 022 # what is installed is read by the services' user, whatever root's own files are
 trap 'echo "install.sh: stopped at line $LINENO" >&2' ERR
 checkout=$(dirname "$(dirname "$(readlink -f "$0")")")
 
@@ -97,7 +98,8 @@ put() { # put FILE MODE [GROUP] <CONTENT: unless it says so already
   if [[ -e $file ]] && cmp --silent "$file" <(printf %s "$content"); then return; fi
   echo "+ write $file"
   $dry && return
-  printf %s "$content" >"$file.new"
+  rm -f "$file.new"
+  (umask 077 && printf %s "$content" >"$file.new") # it may be a key: nobody else's at any moment
   chmod "$mode" "$file.new"
   ! $live || chgrp "$group" "$file.new"
   mv -f "$file.new" "$file"
@@ -172,9 +174,11 @@ TEXT
 
 version_of() { # of a checkout; one with changes has a name of its own for each state
   local name changes
-  name=$(git -C "$1" describe --always --tags)
-  changes=$(git -C "$1" diff HEAD | sha256sum | cut -c1-8)
-  [[ -z $(git -C "$1" diff HEAD --name-only) ]] || name+=-$changes
+  # `set -e` does not reach into $(…), and a release without a name would be the folder of all of them.
+  name=$(git -C "$1" describe --always --tags) || return
+  changes=$(git -C "$1" diff HEAD) || return
+  [[ -z $changes ]] || name+=-$(sha256sum <<<"$changes" | cut -c1-8)
+  [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]] || die "$name cannot be the name of a release"
   echo "$name"
 }
 
@@ -386,7 +390,7 @@ do_install() {
   check_machine
   asr=${asr:-$(ports_of asr)} tts=${tts:-$(ports_of tts)}
   asr=${asr:-8001,8011} tts=${tts:-8002,8012}
-  version=$(version_of "$checkout")
+  version=$(version_of "$checkout") || die "git cannot say which version $checkout is"
   before=$(readlink "$home/current" 2>/dev/null || true)
   [[ ! -e $units/voice-bridge.service ]] || bridge=true
   [[ ! -e $units/voice-llm.service ]] || llm=true

@@ -75,6 +75,19 @@ def test_what_is_wrong_is_one_sentence(arguments: list[str], sentence: str, tmp_
     assert sentence in done.stdout
 
 
+@needs_tools
+def test_a_checkout_that_git_cannot_name_costs_no_release(tmp_path: Path) -> None:
+    """Also one of another user, whom git does not trust: without a name it was all of them."""
+    checkout, releases = tmp_path / "checkout", tmp_path / "root/opt/voice-services/releases"
+    shutil.copytree(PROJECT / "deploy", checkout / "deploy")
+    (releases / "before").mkdir(parents=True)
+    done = install(
+        checkout, "install", "--root", str(tmp_path / "root"), GIT_CEILING_DIRECTORIES=str(tmp_path)
+    )
+    assert (done.returncode, "git cannot say which version" in done.stdout) == (1, True)
+    assert (releases / "before").exists()
+
+
 def version_in_use(root: Path) -> str:
     return (root / "opt/voice-services/current").readlink().name
 
