@@ -40,6 +40,8 @@ GoodSession = Callable[[LiveService], Coroutine[Any, Any, None]]
 LONGEST_S = 20.0
 """Of a file that is transcribed."""
 _CHECK_EVERY = 100
+_MOST_GROWTH = 400 << 20
+"""Bytes; the phrase cache, cloned voices and what their clients keep are in the same process."""
 _SERVER = ServerConfig(drain_s=0.5)
 _LIMITS = LimitsConfig(max_sessions=100, send_s=5.0)
 _OURS = {"session failed", "unexpected failure"}
@@ -56,6 +58,7 @@ class Watched:
     faults: list[str] = field(default_factory=list)
     tasks: int = 0
     files: int = 0
+    memory: int = 0
     tried: int = 0
 
     @property
@@ -93,6 +96,8 @@ class Watched:
             left = f"{self.service.lifecycle.sessions} sessions"
             left += f", {self.service.tasks()} tasks (at first {self.tasks})"
             check(False, f"{left}, {_open_files()} files (at first {self.files}) are left")
+        grown = psutil.Process().memory_info().rss - self.memory
+        check(grown < _MOST_GROWTH, f"{grown >> 20} MiB more than at first")
 
 
 @contextmanager
@@ -138,6 +143,7 @@ def _watched(app: FastAPI, good_session: GoodSession) -> Iterator[Watched]:
         try:
             watched.run(watched.good_session(service))
             watched.tasks, watched.files = service.tasks(), _open_files()
+            watched.memory = psutil.Process().memory_info().rss
             yield watched
             watched.run(watched.idle_again())
             check(not service.faults, f"on the service's loop: {service.faults}")
