@@ -253,6 +253,7 @@ async def test_an_agent_that_cannot_work_and_names_nobody_gives_its_calls_back(
     assert (await only_call(settings)).conversation.row.outcome == Outcome.FALLBACK
 
 
+@pytest.mark.slow
 async def test_a_service_without_room_sends_calls_to_the_fallback_at_once(tmp_path: Path) -> None:
     """The others would wait for it, ringing; the store knows why they were not taken."""
     file = written(tmp_path)
@@ -260,7 +261,7 @@ async def test_a_service_without_room_sends_calls_to_the_fallback_at_once(tmp_pa
     async with opened(file, api=False) as converse:
         await asyncio.sleep(4.0)  # until it is noticed that nobody answers
         async with calling(converse) as (line, talking):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(2.0):  # not the 5 s that it would ring for
                 await talking
             assert line.transferred_to == "2000" and line.answered_at is None
     row = (await only_call(settings)).conversation.row
@@ -284,6 +285,8 @@ async def test_an_api_whose_port_is_taken_is_named(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_the_program_serves_the_api_and_ends_when_told_while_asterisk_is_away(
     tmp_path: Path,
 ) -> None:
@@ -303,7 +306,7 @@ async def test_the_program_serves_the_api_and_ends_when_told_while_asterisk_is_a
             except httpx.TransportError:
                 return False
 
-        await until(serves, 30.0)
+        await until(serves, 90.0)
     program.terminate()
     async with asyncio.timeout(10):
         _, told = await program.communicate()
