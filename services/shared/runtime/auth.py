@@ -131,14 +131,18 @@ class KeyRing:
 
     async def watch(self, every_s: float = RELOAD_S) -> None:
         """Follow changes of the keys for ever; run as a task of the service's lifespan."""
+        told = ""
         while self._changed is not None:
             await asyncio.sleep(every_s)
             try:
                 records = await asyncio.to_thread(self._changed)
             except Exception as error:  # noqa: BLE001 - whatever it is, the keys of before go on
-                log.error("the keys cannot be read; those of before stay", error=str(error))
+                if str(error) != told:
+                    told = str(error)
+                    log.error("the keys cannot be read; those of before stay", error=told)
                 continue
             if records is not None:
+                told = ""
                 self.replace(records)
                 log.info("the keys were read again", keys=len(self._records))
 

@@ -30,7 +30,16 @@ class KeySource:
 
     def changed(self) -> list[KeyRecord] | None:
         """The keys, if a file has changed since they were read. Raises as :meth:`read`."""
-        return None if self._stamp() == self._seen else self.read()
+        if self._stamp() == self._seen:
+            return None
+        try:
+            return self.read()
+        except ConfigError as error:
+            # Permissions, or a lack of descriptors: what mends it need not change the file, and a
+            # key that was revoked meanwhile must not stay in force.
+            if isinstance(error.__cause__, OSError):
+                self._seen = ()
+            raise
 
     def _plain(self) -> list[str]:
         server = self._server
@@ -112,4 +121,4 @@ def _text(file: Path, setting: str) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{setting} cannot be read: {error}") from None
+        raise ConfigError(f"{setting} cannot be read: {error}") from error

@@ -1,6 +1,9 @@
 """Where keys come from, and that no door is open by mistake."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,6 +111,38 @@ def test_a_change_is_noticed_also_without_a_change_of_size(tmp_path: Path) -> No
     file.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
         source.changed()
+
+
+def test_a_change_that_could_not_be_read_is_read_later(tmp_path: Path) -> None:
+    """Else a key that is revoked while descriptors are short would stay good."""
+    file = tmp_path / "keys.yaml"
+    _, record = new_key("one", scopes=[Scope.ASR], now=NOW)
+    file.write_text(write_key_file(KeyFile(keys=(record,))), encoding="utf-8")
+    source = KeySource(ServerConfig(keys_file=file))
+    assert source.read() == [record]
+    revoked = record.model_copy(update={"revoked_at": NOW})
+    file.write_text(write_key_file(KeyFile(keys=(revoked,))), encoding="utf-8")
+    with without_descriptors(), pytest.raises(ConfigError, match="Too many open files"):
+        source.changed()
+    assert source.changed() == [revoked]
+    assert source.changed() is None
+
+
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    # Those of before may have higher numbers; new ones may not.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_short_secret_is_refused(tmp_path: Path) -> None:
