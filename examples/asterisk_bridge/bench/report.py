@@ -33,7 +33,7 @@ def show_calls(result: CallBench, console: Console) -> None:
 
 def _rows(level: CallLevel) -> dict[str, str]:
     stages = {told: spread(getattr(level.stages, name), 0) for name, told in _STAGES.items()}
-    hits = ", ".join(f"{name} {count}" for name, count in sorted(level.speculation.items()))
+    hits, all_answers = level.speculation.get("hit", 0), sum(level.speculation.values())
     return {
         "calls": str(len(level.calls)),
         "end of speech → answer (recording)": spread(level.answer_ms, 0),
@@ -42,13 +42,13 @@ def _rows(level: CallLevel) -> dict[str, str]:
         "  → pause, by the journal": spread(level.log_pause_ms, 0),
         "answered → greeting (recording)": spread(level.greeting_ms, 0),
         **stages,
-        "begun early (speculation)": hits,
+        "begun early, and right": f"{hits} of {all_answers}",
         "holes in speech / late packets": f"{level.holes} / {level.slips}",
         "phones late, at worst": number(level.phone_late_ms),
         "ran dry, by the journal": number(level.ran_dry),
         "no answer / after a filler": f"{level.unanswered} / {level.bridged}",
         "interruptions without silence": str(level.unheard),
-        "CPU %": ", ".join(f"{name} {round(part)}" for name, part in level.cpu_percent.items()),
+        **{f"CPU %, {name}": number(round(part)) for name, part in level.cpu_percent.items()},
     }
 
 
