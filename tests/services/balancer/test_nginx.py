@@ -299,26 +299,39 @@ async def test_one_address_opens_so_many_connections(front: StartFront, asr_pair
         assert is_refusal(answer, 429, ErrorCode.OVERLOADED, retryable=True)
 
 
-@pytest.mark.parametrize("browser", [False, True])
+BEARER = ("Authorization", "Bearer {}")
+BROWSER = ("Sec-WebSocket-Protocol", "voice, {}")
+
+
+@pytest.mark.parametrize(
+    ("opened", "asked"),
+    [
+        (BEARER, BEARER),
+        (BROWSER, BROWSER),
+        # The services take it for the same key, however it is written.
+        (BEARER, ("Authorization", "bEARER  {}")),
+        (BEARER, BROWSER),
+        (BEARER, ("Sec-WebSocket-Protocol", "voice ,{}")),
+    ],
+)
 async def test_one_key_opens_so_many_connections(
-    front: StartFront, asr_pair: Pair, browser: bool
+    front: StartFront, asr_pair: Pair, opened: tuple[str, str], asked: tuple[str, str]
 ) -> None:
-    def offering(key: str) -> dict[str, str]:
-        header, before = ("Sec-WebSocket-Protocol", "voice, ") if browser else ("Authorization", "")
-        return {header: f"{before}{key}"}
+    def offering(way: tuple[str, str], key: str) -> dict[str, str]:
+        return {way[0]: way[1].format(key)}
 
     limits = ClientLimits(key_connections=1, address_connections=0, address_rate=0, trusted=())
     mine: dict[str, Any] = {"subprotocols": ["voice", "mine"]}
-    if not browser:
-        mine = {"additional_headers": offering("mine")}
+    if opened is BEARER:
+        mine = {"additional_headers": offering(BEARER, "mine")}
     async with (
         front(asr=asr_pair.addresses, limits=limits) as via,
         http() as client,
         session(via.ws, **mine),
     ):
         url = f"{via.http}/v1/stream/asr"
-        assert (await client.get(url, headers=offering("mine"))).status_code == 429
-        for let_in in (offering("another"), {}):
+        assert (await client.get(url, headers=offering(asked, "mine"))).status_code == 429
+        for let_in in (offering(asked, "another"), {}):
             assert (await client.get(url, headers=let_in)).status_code != 429
 
 
