@@ -29,8 +29,8 @@ def draw_cluster(result: ClusterBench, path: Path) -> None:
         draw(axes)
     setup, machine = result.setup, result.machine
     figure.suptitle(
-        f"{setup['asr']} ASR + {setup['tts']} TTS instances behind nginx, {setup['engine']} "
-        f"engines; {machine['cpu']}, {machine['cores']} cores ({result.date[:10]})",
+        f"{setup['cluster']}, {setup['engine']} engines\n"
+        f"{machine['cpu']}, {machine['cores']} cores ({result.date[:10]})",
         fontsize=10,
     )
     figure.savefig(path)
@@ -63,7 +63,7 @@ def _draw_faults(axes: Any, faults: list[Fault]) -> None:
     back = [(each.back_ms.max or 0.0) / 1000 if each.back_ms else 0.0 for each in faults]
     drawn = axes.barh(places, back, 0.5, color=[_RED if each.losses else _BLUE for each in faults])
     labels = [
-        f"{seconds:.2f} s, {each.touched} callers" if each.touched else "nobody noticed"
+        f"{seconds:.2f} s, {each.touched} callers" if each.touched else "no session lost"
         for seconds, each in zip(back, faults, strict=True)
     ]
     axes.bar_label(drawn, labels, fontsize=8, padding=3)

@@ -25,8 +25,8 @@ def show_cluster(result: ClusterBench, console: Console) -> None:
 def _heading(result: ClusterBench) -> Text:
     setup = result.setup
     return Text(
-        f"{machine_line(result.machine)} {setup['asr']} ASR + {setup['tts']} TTS instances behind "
-        f"nginx, {setup['engine']} engines, {setup['recordings']} recordings, seed {setup['seed']}."
+        f"{machine_line(result.machine)} {setup['cluster']}, {setup['engine']} engines, "
+        f"{setup['recordings']} recordings, seed {setup['seed']}."
     )
 
 

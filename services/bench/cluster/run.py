@@ -139,7 +139,8 @@ def _setup(plan: ClusterPlan, recordings: list[Recording]) -> dict[str, Any]:
         "engine": plan.engine,
         "asr": plan.asr,
         "tts": plan.tts,
-        "cluster": plan.asr_url or "started here",
+        "cluster": plan.asr_url
+        or f"{plan.asr} ASR + {plan.tts} TTS instances behind nginx, started here",
         "callers": plan.callers,
         "fault_callers": plan.fault_callers,
         "partials": plan.partials,
