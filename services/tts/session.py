@@ -132,11 +132,7 @@ class Session:
         Raises:
             ProtocolError: the message cannot be obeyed; the state is as before.
         """
-        if self._closing and not isinstance(message, Cancel):
-            raise ProtocolError(
-                ErrorCode.UNEXPECTED_MESSAGE,
-                f'"{message.type}" after "close"; only "cancel" may follow it',
-            )
+        self._check_open(message)
         match message:
             case Start():
                 return [*self._start(message, now), *self._advance(now)]
@@ -154,18 +150,19 @@ class Session:
         """A long text in parts, to be received one after the other, with time for others between.
 
         To find where thousands of list items end takes a while, and where they end does not depend
-        on how the text was fragmented.
+        on how the text was fragmented. Nothing: it will not be spoken, as that context has failed.
 
         Raises:
             ProtocolError: none of it can be taken.
         """
         text = message.text
-        if len(text) <= _FRAGMENT_CHARACTERS or self._closing:
-            return [message]
+        self._check_open(message)
         context = self._addressed(message)
         if context is None:
             return []
         self._check_length(context, text)
+        if len(text) <= _FRAGMENT_CHARACTERS:
+            return [message]
         cuts = range(0, len(text), _FRAGMENT_CHARACTERS)
         parts = [text[at : at + _FRAGMENT_CHARACTERS] for at in cuts]
         return [Text(text=part, context_id=context.id) for part in parts]
@@ -203,6 +200,13 @@ class Session:
         return list(self._advance(now))
 
     # Messages of the client.
+
+    def _check_open(self, message: ClientMessage) -> None:
+        if self._closing and not isinstance(message, Cancel):
+            raise ProtocolError(
+                ErrorCode.UNEXPECTED_MESSAGE,
+                f'"{message.type}" after "close"; only "cancel" may follow it',
+            )
 
     def _start(self, message: Start, now: float) -> Iterator[Command]:
         voice = self._checked(message)

@@ -160,11 +160,12 @@ class Conversation:
 
     async def _take_text(self, message: Text) -> None:
         parts = self._session.fragments(message)
+        if parts:
+            self._connection.grant.spend(Use.CHARACTERS, len(message.text))
         for part in parts:
             self._follow(self._session.receive(part, time.monotonic()))
             if len(parts) > 1:
                 await asyncio.sleep(0)
-        self._connection.grant.spend(Use.CHARACTERS, len(message.text))
 
     async def _refusal(self, start: Start) -> ProtocolError | None:
         """Why a context cannot be spoken now; one that is heard already goes on."""
@@ -216,10 +217,13 @@ class Conversation:
     async def _leave(self) -> None:
         """A service that shuts down lets an answer end; between two the client goes elsewhere."""
         await self._lifecycle.draining.wait()
-        while self._session.open_contexts:
-            self._moved.clear()
-            await self._moved.wait()
-        await self._todo.join()
+        going = False
+        while not going:
+            while self._session.open_contexts:
+                self._moved.clear()
+                await self._moved.wait()
+            await self._todo.join()
+            going = not self._session.open_contexts  # one may have been opened meanwhile
         raise shutting_down()
 
     # The session's side.

@@ -468,6 +468,19 @@ def test_a_long_text_is_refused_as_a_whole() -> None:
     assert driver.requests == []
 
 
+def test_a_text_that_will_not_be_spoken_has_no_parts_to_be_charged_for() -> None:
+    driver = Driver(SessionOptions(max_context_characters=1000))
+    refused = driver.session.refuse(Start(context_id="a"), ProtocolError(ErrorCode.OVERLOADED, ""))
+    assert len(refused) == 1
+    assert driver.session.fragments(Text(text="never spoken", context_id="a")) == []
+    driver.send(Start(context_id="b"))
+    driver.send(CloseMessage())
+    for text in ("short", "word " * 150):
+        with pytest.raises(ProtocolError) as caught:
+            driver.session.fragments(Text(text=text))
+        assert caught.value.code is ErrorCode.UNEXPECTED_MESSAGE
+
+
 def test_a_failure_ends_its_context_after_the_audio_before_it(driver: Driver) -> None:
     driver.send(Start(context_id="a"), Text(text="Good words. Then FAIL now. Never. "), Flush())
     driver.send(Start(context_id="b"), Text(text="Still here."), End())
