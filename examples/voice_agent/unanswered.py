@@ -21,25 +21,25 @@ class Unanswered:
         self._begin_ms = 0.0
         """Of the first chunk."""
         self._end_ms = 0.0
-        self._turn_ms: float | None = None
-        """Where the open turn begins; None: nobody speaks."""
+        self._turns_ms: deque[float] = deque(maxlen=16)
+        """Where turns begin that no final has ended: one may begin before the last is answered."""
 
     def sent(self, audio: bytes) -> None:
         """The session was given this."""
         self._chunks.append(audio)
         self._end_ms += len(audio) / self._bytes_per_ms
         wanted = self._end_ms - _PRE_ROLL_MS
-        if self._turn_ms is not None:
-            wanted = max(min(wanted, self._turn_ms - _PRE_ROLL_MS), self._end_ms - _LONGEST_MS)
+        if self._turns_ms:
+            wanted = max(min(wanted, self._turns_ms[0] - _PRE_ROLL_MS), self._end_ms - _LONGEST_MS)
         self._forget_until(wanted)
 
     def speech_started(self, start_ms: float) -> None:
-        if self._turn_ms is None:
-            self._turn_ms = start_ms
+        self._turns_ms.append(start_ms)
 
     def turn_ended(self, end_ms: float) -> None:
         """A final covers all until there."""
-        self._turn_ms = None
+        if self._turns_ms and self._turns_ms[0] <= end_ms:
+            self._turns_ms.popleft()
         self._forget_until(end_ms)
 
     def take(self) -> tuple[bytes, ...]:
@@ -47,7 +47,7 @@ class Unanswered:
         audio = tuple(self._chunks)
         self._chunks.clear()
         self._begin_ms = self._end_ms = 0.0
-        self._turn_ms = None
+        self._turns_ms.clear()
         return audio
 
     def _forget_until(self, wanted_ms: float) -> None:

@@ -42,6 +42,16 @@ def test_what_a_final_covers_is_forgotten_and_what_was_said_since_is_not() -> No
     assert places(kept) == list(range(120, 150))
 
 
+def test_a_late_final_does_not_end_the_turn_that_has_begun_since() -> None:
+    kept = listened(2.0)
+    kept.speech_started(200)
+    kept.speech_started(1800)
+    kept.turn_ended(1000)
+    for number in range(100, 250):
+        kept.sent(audio(number))
+    assert places(kept) == list(range(50, 250)), "what the final of the first one does not cover"
+
+
 def test_a_turn_without_an_end_is_bounded() -> None:
     kept = listened(1.0)
     kept.speech_started(0)
