@@ -78,7 +78,7 @@ async def test_a_call_outlives_its_database(
             await asyncio.to_thread(postgres_server.stop)
             before_s = time.monotonic()
             await _answered(first, tone(0.8, 900))
-            assert time.monotonic() - before_s < 3.0
+            assert time.monotonic() - before_s < 8.0  # with question and answer; it does not wait
             tasks.create_task(second.run())
             newcomer = tasks.create_task(converse(second))
             async with asyncio.timeout(3):  # new calls are taken, too
