@@ -238,6 +238,7 @@ class Connection:
         while self._resent:
             self._unsent = self._resent.popleft()
             await self._write_one(self._unsent)
+        self._unsent = None
         while True:
             self._unsent = await self._outbox.get()
             try:

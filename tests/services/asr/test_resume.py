@@ -472,6 +472,20 @@ async def test_a_reader_who_stalls_may_come_back(start_service: Start) -> None:
     assert numbers(second) == list(range(1, len(numbers(second)) + 1))
 
 
+async def test_what_was_missed_is_told_once_also_when_the_session_ends_with_it(
+    start_service: Start,
+) -> None:
+    service = start_service(limits=LimitsConfig(idle_s=1.0))
+    async with session(service.ws, start=RESUMABLE) as first:
+        await first.audio(TURN)
+        await first.hear(Final)
+        first.socket.transport.abort()
+    async with resumed(service, session_id(first), last_event=0) as (second, _):
+        await second.hear_error(ErrorCode.IDLE_TIMEOUT)
+        await second.closed()
+    assert numbers(second) == list(range(1, len(numbers(second)) + 1))
+
+
 def test_metrics_are_there(live: LiveService) -> None:
     text = httpx.get(f"{live.http}/metrics", trust_env=False).text
     for name in ("parked_sessions", "resumed_total", "expired_total"):
