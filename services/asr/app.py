@@ -18,6 +18,8 @@ from services.shared.runtime.lifecycle import Lifecycle, running
 from services.shared.runtime.tracing import create_tracer
 
 _MULTIPART_OVERHEAD = 1 << 16
+_JSON_BYTES = 1 << 14
+"""Of other requests than files: the framework reads and parses them before it looks at keys."""
 
 
 def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:
@@ -39,7 +41,8 @@ def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:
         tracer=tracer,
         title="ASR",
         description="Streaming speech recognition with semantic turn detection.",
-        max_body=config.upload.max_bytes + _MULTIPART_OVERHEAD,
+        larger_bodies={"/v1/transcribe": config.upload.max_bytes + _MULTIPART_OVERHEAD},
+        max_body=_JSON_BYTES,
         server=config.server,
     )
 

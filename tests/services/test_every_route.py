@@ -267,6 +267,18 @@ async def upgraded(url: str, headers: dict[str, str], offered: list[str]) -> tup
         return refusal.response.status_code, body["code"]
 
 
+@pytest.mark.parametrize("service", ["asr", "tts"])
+async def test_nobody_without_a_key_makes_a_service_read_megabytes_of_json(
+    apps: dict[str, LiveService], service: str
+) -> None:
+    """The framework parses a body before it asks for the key, and callers wait meanwhile."""
+    async with httpx.AsyncClient(base_url=apps[service].http, trust_env=False) as http:
+        body = b"[" + b"0," * 500_000 + b"0]"
+        headers = {"Content-Type": "application/json"}
+        answer = await http.post("/v1/tokens", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "message_too_large")
+
+
 async def test_what_is_open_is_open(apps: dict[str, LiveService]) -> None:
     for live in apps.values():
         async with httpx.AsyncClient(base_url=live.http, trust_env=False) as http:
