@@ -34,8 +34,7 @@ def account(diaries: Sequence[Diary], *, exact: bool, since_s: float = -inf) -> 
         utterances=len(turns),
         answered=len(answered),
         unanswered=len(turns) - len(answered),
-        doubled=sum(max(0, turn.finals - 1) for turn in turns)
-        + sum(diary.doubled for diary in diaries),
+        doubled=sum(diary.doubled for diary in diaries),
         crossed=crossed,
         unlike=0 if exact else len(wrong),
         partly=sum(not turn.whole for turn in answered),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -37,15 +38,21 @@ class Crowd:
         self._ending.set()
 
     async def call(self, diary: Diary) -> None:
-        """One caller, from the first word to the end of both sessions."""
+        """One caller, who hangs up and calls again after `call_s`, until the end."""
         rng = random.Random(f"{self._seed}/{diary.number}")
+        await self._pause(rng.uniform(0, spread_s(len(self.diaries))))
+        while not self._ending.is_set():
+            lasts_s = self._manner.call_s * rng.uniform(0.5, 1.5)
+            await self._one_call(diary, rng, time.monotonic() + lasts_s)
+
+    async def _one_call(self, diary: Diary, rng: random.Random, until_s: float) -> None:
+        """From the first word to the end of both sessions."""
         ears = Ears(self._manner, diary, lambda: self._other(diary.number))
         self._lines[diary.number] = ears.line
         voice = Voice(self._manner, diary, self._fake)
         sessions = [asyncio.create_task(ears.run()), asyncio.create_task(voice.run())]
         try:
-            await self._pause(rng.uniform(0, spread_s(len(self.diaries))))
-            while not self._ending.is_set():
+            while not self._ending.is_set() and time.monotonic() < until_s:
                 await self._exchange(ears, voice, diary, rng)
             ears.leave()
             await voice.leave()
@@ -71,7 +78,7 @@ class Crowd:
                 await self._ending.wait()
 
     def _other(self, number: int) -> Microphone:
-        return self._lines[(number + 1) % len(self._lines)]
+        return self._lines.get((number + 1) % len(self.diaries), self._lines[number])
 
 
 def spread_s(callers: int) -> float:

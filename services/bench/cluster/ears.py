@@ -209,8 +209,10 @@ class Ears:
             self._take_unexpected(final)
             return
         if turn.answered:
-            # A flush that came behind the end of its turn is answered by an empty one.
-            turn.finals += final.turn_end and bool(final.text)
+            # A flush that came behind the end of its turn is answered by an empty one; words are
+            # the rest of an utterance whose line had come to a halt. Audio that was covered before
+            # has been noticed already.
+            turn.cuts += final.turn_end and bool(final.text)
             return
         self._finals.append(final)
         if not final.turn_end:
@@ -218,7 +220,6 @@ class Ears:
         if not self._is_last(turn, final):
             turn.cuts += 1
             return
-        turn.finals += 1
         turn.final_s = at
         turn.decode_ms = final.timings.decode_ms
         self._judge(turn)

@@ -21,8 +21,9 @@ assert SAMPLE_RATE == RATE
 
 _PER_MS = RATE // 1000
 EDGE_MS = 300
-"""The fake recogniser hears in blocks of 200 ms and drops a rest of less than half of one; the
-voice detector in frames of 32 ms."""
+"""Beginnings and ends of speech are judged in frames, and quiet ones are left out."""
+_REST_MS = 100
+"""The fake recogniser hears in blocks of 200 ms and drops a rest of less than half of one."""
 
 
 class SentAudio(Protocol):
@@ -58,7 +59,8 @@ def heard_right(
     if not words:
         return Hearing(own=own, whole=False)
     begins, ends = speech_ms
-    covered = words[0].start_ms <= begins + EDGE_MS and words[-1].end_ms >= ends - EDGE_MS
+    edge = EDGE_MS + _REST_MS * len(finals)
+    covered = words[0].start_ms <= begins + edge and words[-1].end_ms >= ends - edge
     return Hearing(own=own, whole=covered)
 
 

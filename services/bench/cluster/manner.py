@@ -1,6 +1,7 @@
 """How the callers of a run behave."""
 
 from dataclasses import dataclass
+from math import inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,5 @@ class Manner:
     """Pause before a lost session is opened anew, drawn from this range."""
     pause_s: tuple[float, float] = (0.3, 1.2)
     """Between a reply and the next utterance."""
+    call_s: float = inf
+    """Callers hang up after about so long, and call again."""

@@ -31,10 +31,8 @@ class Turn:
     flushed_s: float | None = None
     """When the flush was sent, right behind the last audio."""
     final_s: float | None = None
-    finals: int = 0
-    """With `turn_end`, once all of it had been said."""
     cuts: int = 0
-    """Finals with `turn_end` before that: its beginning was taken for a turn."""
+    """Finals with `turn_end` and words beside the one that reaches to its end."""
     said: int = 0
     """How often the caller said it: once, unless a session was lost meanwhile."""
     own: bool = True

@@ -37,7 +37,11 @@ def _parts(result: ClusterBench) -> Iterator[Table]:
     if result.faults:
         yield _fault_table(result.faults)
     if result.soak is not None:
-        rows = {**_accounts(result.soak.accounts), "sessions lost": str(result.soak.outages)}
+        rows = {
+            **_accounts(result.soak.accounts),
+            "callers late, p50/p95/p99 ms": _spread(result.soak.lateness_ms),
+            "sessions lost": str(result.soak.outages),
+        }
         yield level_table("soak", [f"{result.soak.minutes:g} minutes"], [rows])
         yield _trend_table(result.soak)
 

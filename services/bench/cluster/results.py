@@ -14,7 +14,7 @@ class Accounts(Record):
     """By exactly one final with `turn_end` that reaches to their end."""
     unanswered: int
     doubled: int
-    """Answered twice, or audio covered by two finals."""
+    """Finals over audio that another final had covered."""
     crossed: int
     """Finals or audio that are not computed from this caller's own audio or text, and messages
     for nothing that it did. With real engines: only those messages."""

@@ -7,7 +7,7 @@ from services.bench.cluster.records import Diary, Outage, Reply, Turn
 
 
 def turn(**fields: object) -> Turn:
-    found = Turn(0.0, flush=True, flushed_s=1.0, final_s=1.02, finals=1, said=1, decode_ms=2)
+    found = Turn(0.0, flush=True, flushed_s=1.0, final_s=1.02, said=1, decode_ms=2)
     for name, value in fields.items():
         setattr(found, name, value)
     return found
@@ -35,7 +35,6 @@ def test_a_good_call_has_no_losses() -> None:
     ("diary", "loss"),
     [
         (Diary(0, [turn(final_s=None)]), "1 utterances without a final"),
-        (Diary(0, [turn(finals=2)]), "1 finals doubled"),
         (Diary(0, doubled=1), "1 finals doubled"),
         (Diary(0, [turn(own=False)]), "1 messages crossed"),
         (Diary(0, crossed=["final 'w4'"]), "1 messages crossed"),
