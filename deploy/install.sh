@@ -219,12 +219,16 @@ use_release() { # use_release NAME: from now on what starts is of this release
   step mv -fT "$home/current.new" "$home/current"
 }
 
-forget_old_releases() { # all but the three newest, the current and the previous one
+is_running() { # is_running NAME: has a process begun in it? The bridge goes on over many upgrades
+  grep -qsaF -f <(printf %s "$home/releases/$1/") /proc/[0-9]*/cmdline
+}
+
+forget_old_releases() { # all but the three newest, the current and the previous one, and what still runs
   local name kept=0
   while read -r name; do
     kept=$((kept + 1))
     case releases/$name in "$(readlink "$home/current")" | "$(readlink "$home/previous")") continue ;; esac
-    ((kept <= 3)) || step rm -rf "$home/releases/$name"
+    ((kept <= 3)) || is_running "$name" || step rm -rf "$home/releases/$name"
   done < <(ls -1t "$home/releases" 2>/dev/null || true)
 }
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,23 @@ def test_install_upgrade_rollback_uninstall(checkout: Path, tmp_path: Path) -> N
     again = installed(checkout, root, "install", *options)
     assert "is there" in again and "+ write" not in again and "uv sync" not in again
     assert configuration.read_text() == "# mine\n"
+
+    # Old releases go, but for those that still run.
+    old = root / "opt/voice-services/releases/old"
+    for name in ("old", "newer", "new", "newest"):
+        (old.parent / name / ".venv/bin").mkdir(parents=True)
+    (old / ".venv/bin/python").symlink_to(sys.executable)
+    os.utime(old, (0, 0))
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    python = [old / ".venv/bin/python", "-c", code]
+    with subprocess.Popen(python, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        installed(checkout, root, "install", *options)
+        assert old.exists()
+        running.communicate()
+    installed(checkout, root, "install", *options)
+    assert not old.exists()
 
     # A process goes on with its own release when there is another one.
     run = [str(root / "opt/voice-services/current/deploy/run"), "site"]
