@@ -8,6 +8,7 @@ const turns = document.getElementById("turns");
 
 let hangUp = null;
 button.addEventListener("click", () => (hangUp ? hangUp("You hung up.") : call()));
+button.disabled = false;
 
 async function call() {
   button.disabled = true;

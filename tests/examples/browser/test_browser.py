@@ -103,7 +103,7 @@ LISTEN = """
 async def test_a_visitor_talks_with_the_agent(site: str, tmp_path: Path) -> None:
     sound = microphone(tmp_path, (5.0, 0), (1.0, 400), (10.0, 0))
     async with visiting(site, sound, tmp_path / "profile") as page:
-        await page.until("document.getElementById('call')?.id")
+        await page.until("document.getElementById('call')?.disabled === false")
         await page.evaluate("document.getElementById('call').click()")
         await page.until("document.getElementById('state').textContent === 'Speak.'")
         await page.evaluate(LISTEN)
@@ -123,7 +123,7 @@ async def test_a_visitor_talks_with_the_agent(site: str, tmp_path: Path) -> None
 async def test_a_visitor_interrupts_and_the_page_falls_silent(site: str, tmp_path: Path) -> None:
     sound = microphone(tmp_path, (5.0, 0), (1.0, 400), (2.5, 0), (1.5, 900), (10.0, 0))
     async with visiting(site, sound, tmp_path / "profile") as page:
-        await page.until("document.getElementById('call')?.id")
+        await page.until("document.getElementById('call')?.disabled === false")
         await page.evaluate("document.getElementById('call').click()")
         cut = await page.until("document.querySelector('li.agent.interrupted')?.textContent", 40)
         assert LONG.startswith(cut) and len(cut) < len(LONG)
