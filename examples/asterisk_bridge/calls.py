@@ -25,7 +25,6 @@ from examples.asterisk_bridge.ari_events import (
 from examples.asterisk_bridge.ari_socket import AriSocket, Subscription
 from examples.asterisk_bridge.config import BridgeConfig
 from examples.asterisk_bridge.giving_back import Outcome, Prefixes, send_to_fallback
-from examples.voice_agent.inbox import Inbox
 from examples.asterisk_bridge.media.base import MediaError, variable
 from examples.asterisk_bridge.media.choice import MediaFactory
 from examples.asterisk_bridge.transport import (
@@ -35,6 +34,7 @@ from examples.asterisk_bridge.transport import (
     Conversation,
     Ending,
 )
+from examples.voice_agent.inbox import Inbox
 from examples.voice_agent.transport import (
     AudioIn,
     CallDeclined,

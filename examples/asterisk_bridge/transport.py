@@ -10,8 +10,8 @@ import structlog
 
 from examples.asterisk_bridge.ari import Ari, AriError, AriNotFound, AriRefused
 from examples.asterisk_bridge.giving_back import Outcome, send_to_fallback
-from examples.voice_agent.inbox import Inbox
 from examples.asterisk_bridge.media.base import Media
+from examples.voice_agent.inbox import Inbox
 from examples.voice_agent.transport import (
     CallInfo,
     CallTransport,
