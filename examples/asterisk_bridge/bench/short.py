@@ -15,11 +15,14 @@ from rich.table import Table
 
 from examples.asterisk_bridge.bench.asterisk_server import PASSWORD, USER
 from examples.asterisk_bridge.bench.caller import CallFailed, dial
+from examples.asterisk_bridge.bench.journals import open_journals
 from examples.asterisk_bridge.bench.processes import holdings
 from examples.asterisk_bridge.bench.results import ShortBench, ShortCalls
 from examples.asterisk_bridge.bench.run import CallPlan, Say, load_speeches, setup_of, standing
 from examples.asterisk_bridge.bench.scenario import Speech, heard, say
 from examples.asterisk_bridge.bench.stack import Stack
+from examples.voice_agent.ports import Outcome
+from examples.voice_agent.store.conversations import ConversationFilter
 from services.bench.figures import machine_line, number
 from services.bench.machine import describe_machine
 from services.cli.failures import CommandFailed
@@ -58,6 +61,7 @@ async def run_short_calls(plan: CallPlan, log: Path, progress: Say) -> ShortBenc
         failures, given_up = await call_shortly(stack, speeches, plan.calls)
         seconds = time.monotonic() - began
         after = await settled(stack, folder)
+        failures += await _declined(stack)
     level = ShortCalls(
         calls=plan.calls,
         given_up=given_up,
@@ -117,6 +121,16 @@ async def settled(stack: Stack, folder: Path) -> dict[str, float]:
         await asyncio.sleep(0.2)
     held["files waiting"] = _files(folder / "spool") + _files(folder / "recordings")
     return held | holdings(stack.pids)
+
+
+async def _declined(stack: Stack) -> list[str]:
+    """Calls that went to the dial plan's fallback, which makes a sound, too."""
+    assert stack.settings is not None
+    async with open_journals(stack.settings) as conversations:
+        wanted = ConversationFilter(outcome=Outcome.DECLINED)
+        found = (await conversations.page(wanted, limit=1000)).conversations
+    reasons = {each.row.cause for each in found}
+    return [f"no agent took {len(found)} calls: {', '.join(map(str, reasons))}"] if found else []
 
 
 async def _in_asterisk(stack: Stack) -> dict[str, float]:
