@@ -81,6 +81,7 @@ class Grant:
 
 
 PUBLIC = Grant()
+_FEW_TICKETS = 256
 USED_BY = {Scope.ASR: Use.AUDIO_S, Scope.TTS: Use.CHARACTERS}
 """What sessions use."""
 
@@ -117,6 +118,7 @@ class KeyRing:
         self._accounts: dict[str, Account] = {}
         self._tickets: dict[str, tuple[int, Account]] = {}
         """Of tokens, with the time when they expire."""
+        self._sweep_at = _FEW_TICKETS
 
     def __bool__(self) -> bool:
         """Is a key asked for?"""
@@ -219,7 +221,8 @@ class KeyRing:
     def _ticket_account(self, ticket: Ticket) -> Account:
         known = self._tickets.get(ticket.id)
         if known is None:
-            self._forget_tickets()
+            if len(self._tickets) >= self._sweep_at:
+                self._forget_tickets()
             known = self._tickets[ticket.id] = ticket.expires_at, Account(daily=False)
         return known[1]
 
@@ -232,6 +235,8 @@ class KeyRing:
         ]
         for ticket_id in gone:
             del self._tickets[ticket_id]
+        # Not each time: where every page has a token of its own there are tens of thousands.
+        self._sweep_at = 2 * len(self._tickets) + _FEW_TICKETS
 
     def _utc(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)

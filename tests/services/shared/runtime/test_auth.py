@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import hashlib
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +15,7 @@ from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.runtime.auth import Grant, KeyRing, offered_key
 from services.shared.runtime.config import ConfigError
 from services.shared.runtime.keys import ALL_SCOPES, KeyLimits, KeyRecord, Scope, new_key
-from services.shared.runtime.quotas import Use
+from services.shared.runtime.quotas import Account, Use
 from services.shared.runtime.tokens import Tokens
 from tests.services.serving import eventually
 
@@ -224,6 +226,29 @@ def test_a_key_of_both_lists_is_the_one_of_the_file() -> None:
     door = Door(limits=KeyLimits(voices=3))
     ring = KeyRing([door.key], [door.record])
     assert ring.check(connection(f"Bearer {door.key}"), Scope.TTS).limits().voices == 3
+
+
+def test_tokens_that_have_expired_are_forgotten_but_not_looked_for_with_each_new_one() -> None:
+    """A page a token: tens of thousands in an hour."""
+    door = Door()
+    asked = [0]
+
+    def clock() -> float:
+        asked[0] += 1
+        return door.clock()
+
+    def use(count: int) -> list[weakref.ref[Account]]:
+        grants = [door.enter(door.token(Scope.ASR)) for _ in range(count)]
+        asked[0] = 0
+        return [weakref.ref(door.ring.charged(grant)[0][0]) for grant in grants]
+
+    door.ring.now = clock
+    early = use(1000)
+    assert asked[0] <= 1010, "once for each, and a few times for all"
+    door.clock.after(seconds=61)
+    use(2000)
+    gc.collect()
+    assert not any(account() for account in early)
 
 
 async def test_changed_keys_are_taken_and_broken_ones_are_not() -> None:
