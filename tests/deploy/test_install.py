@@ -140,7 +140,7 @@ def test_install_upgrade_rollback_uninstall(checkout: Path, tmp_path: Path) -> N
     (old / ".venv/bin/python").symlink_to(sys.executable)
     os.utime(old, (0, 0))
     code = "import sys; print(flush=True); sys.stdin.read()"
-    python = [old / ".venv/bin/python", "-c", code]
+    python = [str(old / ".venv/bin/python"), "-c", code]
     with subprocess.Popen(python, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
         running.stdout.readline()
