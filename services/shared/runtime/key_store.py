@@ -92,9 +92,8 @@ class KeyStore:
     def _write(self, *keys: KeyRecord) -> None:
         text = write_key_file(KeyFile(keys=keys))
         parse_key_file(text)
-        # It holds no secret, and the services that read it are often another user's.
-        mode = self._file.stat().st_mode & 0o777 if self._file.exists() else 0o644
-        _write_whole(self._file, text, mode)
+        before = self._file.stat() if self._file.exists() else None
+        _write_whole(self._file, text, before)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -138,13 +137,18 @@ def write_secret(file: Path) -> None:
         out.write(secrets.token_urlsafe(_SECRET_BYTES) + "\n")
 
 
-def _write_whole(file: Path, text: str, mode: int) -> None:
+def _write_whole(file: Path, text: str, before: os.stat_result | None) -> None:
+    """Replace a file by one that the same people can read: services are often another user's."""
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(text)
             out.flush()
-            os.fchmod(out.fileno(), mode)
+            if before is not None:
+                with contextlib.suppress(PermissionError):  # only root gives files away
+                    os.fchown(out.fileno(), before.st_uid, before.st_gid)
+            # It holds no secret.
+            os.fchmod(out.fileno(), 0o644 if before is None else before.st_mode & 0o777)
             os.fsync(out.fileno())
         os.replace(name, file)
     except BaseException:

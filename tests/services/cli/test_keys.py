@@ -1,5 +1,6 @@
 """`voice keys`, as operators use it: in one process, but for two that write at once."""
 
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +40,17 @@ def made(result: Result) -> str:
 def only(file: Path) -> KeyRecord:
     [record] = KeyStore(file).read()
     return record
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_who_could_read_the_file_can_read_it_after_root_has_changed_it(file: Path) -> None:
+    """Else a service would not hear of the key that was just revoked."""
+    made(keys("create", "one", file=file))
+    os.chown(file, 12345, 23456)
+    file.chmod(0o640)
+    assert keys("revoke", only(file).id, file=file).exit_code == 0
+    state = file.stat()
+    assert (state.st_uid, state.st_gid, state.st_mode & 0o777) == (12345, 23456, 0o640)
 
 
 def test_a_key_is_shown_once_and_kept_as_a_digest(file: Path) -> None:
