@@ -125,6 +125,7 @@ class Conversation:
         for job in self._jobs.values():
             job.future.cancel()
         self._recognition.close()
+        self._session.release()
         self._trace.close()
         if self._ear is not None:
             self._ear.close()

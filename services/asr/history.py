@@ -38,6 +38,11 @@ class AudioHistory:
         last = min(self._length, end - self._start)
         return self._samples[first : max(first, last)].copy()
 
+    def release(self) -> None:
+        """Give the memory back: nothing is asked for any more."""
+        self._start, self._length = self.end, 0
+        self._samples = np.zeros(0, dtype=np.float32)
+
     def forget(self, before: int) -> None:
         """Drop samples before `before`; moves memory only when a lot is freed."""
         drop = min(before - self._start, self._length)

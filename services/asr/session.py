@@ -181,6 +181,10 @@ class Session:
             self._end_if_done()
         return self._commands()
 
+    def release(self) -> None:
+        """The session is over: its audio need not wait for the garbage collector."""
+        self._history.release()
+
     def expect_audio(self) -> None:
         """Audio has arrived; from here on a `start` would be too late.
 

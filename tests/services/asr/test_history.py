@@ -79,3 +79,13 @@ def test_what_is_not_needed_is_forgotten(keep: int, seconds: int) -> None:
         history.append(numbered(at, 16_000 * seconds))
         history.forget(history.end - keep)
         assert history.end - history.start <= 2 * keep + 2 * 16_000 * seconds
+
+
+def test_what_is_released_takes_no_memory() -> None:
+    history = AudioHistory()
+    history.append(np.ones(40_000, dtype=np.float32))
+    history.release()
+    assert (history.start, history.end) == (40_000, 40_000)
+    assert history.slice(0, 40_000).size == 0
+    history.append(np.ones(3, dtype=np.float32))
+    assert history.slice(0, 50_000).tolist() == [1.0, 1.0, 1.0]
