@@ -49,6 +49,11 @@ class Overload:
     def level(self) -> Level:
         return self._degradation.level
 
+    @property
+    def refuses(self) -> bool:
+        """Nobody new is let in."""
+        return self.level is Level.REFUSING and self.sessions() > 0
+
     async def watch(self) -> None:
         """Look again and again, for ever; run as a task."""
         loop = asyncio.get_running_loop()
@@ -80,12 +85,12 @@ class Overload:
             )
 
     def check(self) -> None:
-        """May somebody come in?
+        """May somebody come in? Always when nobody is there: then lateness is of the past.
 
         Raises:
             ProtocolError: `overloaded`, with the time after which a retry may help.
         """
-        if self.level is Level.REFUSING:
+        if self.refuses:
             raise ProtocolError(
                 ErrorCode.OVERLOADED,
                 f"{self._sentence()}; try again shortly, or another instance",
@@ -94,7 +99,7 @@ class Overload:
 
     def trouble(self) -> str | None:
         """For the readiness answer."""
-        return f"overloaded: {self._sentence()}" if self.level is Level.REFUSING else None
+        return f"overloaded: {self._sentence()}" if self.refuses else None
 
     def _sentence(self) -> str:
         return f"finals are about {self._late_s:.1f} s late"

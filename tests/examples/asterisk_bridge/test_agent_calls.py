@@ -33,7 +33,7 @@ from examples.voice_agent.store.recording import Consent
 from examples.voice_agent.store.store import open_store
 from examples.voice_agent.transport import CallDeclined, CallInfo
 from services.asr.app import create_app as create_asr
-from services.asr.config import AsrConfig
+from services.asr.config import AdmissionConfig, AsrConfig
 from services.shared.audio.pcm import AudioFormat, Encoding
 from services.shared.models.store import ModelStore
 from services.shared.runtime.config import ServerConfig
@@ -67,7 +67,7 @@ def tts() -> Iterator[LiveService]:
 
 @pytest.fixture(scope="module")
 def real_asr(model_store: ModelStore) -> Iterator[LiveService]:
-    config = AsrConfig()
+    config = AsrConfig(admission=AdmissionConfig(enabled=False))
     app = create_asr(config, model_store)
     with serving(app, config.limits, ServerConfig(drain_s=0.5)) as service:
         yield service

@@ -15,7 +15,7 @@ from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.loopback import TELEPHONE
 from examples.voice_agent.ports import Outcome
 from services.asr.app import create_app as create_asr
-from services.asr.config import AsrConfig
+from services.asr.config import AdmissionConfig, AsrConfig
 from services.shared.models.store import ModelStore
 from services.shared.runtime.config import ServerConfig
 from services.tts.app import create_app as create_tts
@@ -36,7 +36,7 @@ LONG = (
 
 @pytest.fixture(scope="module")
 def asr(model_store: ModelStore) -> Iterator[LiveService]:
-    config = AsrConfig()
+    config = AsrConfig(admission=AdmissionConfig(enabled=False))
     with serving(
         create_asr(config, model_store), config.limits, ServerConfig(drain_s=0.5)
     ) as service:

@@ -12,7 +12,7 @@ from examples.voice_agent.store.config import StoreConfig
 from examples.voice_agent.store.store import open_store
 from examples.voice_agent.trial_call import place_trial_call
 from services.asr.app import create_app as create_asr
-from services.asr.config import AsrConfig
+from services.asr.config import AdmissionConfig, AsrConfig
 from services.shared.models.store import ModelStore
 from services.shared.runtime.config import ServerConfig
 from services.tts.app import create_app as create_tts
@@ -65,7 +65,7 @@ async def test_services_that_are_away_are_named() -> None:
 
 @pytest.fixture(scope="module")
 def real_asr(model_store: ModelStore) -> Iterator[LiveService]:
-    config = AsrConfig()
+    config = AsrConfig(admission=AdmissionConfig(enabled=False))
     app = create_asr(config, model_store)
     with serving(app, config.limits, ServerConfig(drain_s=0.5)) as service:
         yield service

@@ -7,7 +7,7 @@ import pytest
 
 import services.asr.service
 from services.asr.app import create_app
-from services.asr.config import AsrConfig, EngineConfig, VadConfig
+from services.asr.config import AdmissionConfig, AsrConfig, EngineConfig, VadConfig
 from services.asr.engines.base import AsrEngine
 from services.shared.models.store import ModelStore
 from services.shared.runtime.config import ServerConfig
@@ -17,8 +17,9 @@ Start = Callable[..., LiveService]
 
 
 def tones(delay_ms: int = 0, **sections: object) -> AsrConfig:
-    """The fake engine and the model-free VAD."""
+    """The fake engine and the model-free VAD. A busy machine gives nothing up unless asked to."""
     engine = EngineConfig(name="fake", delay_ms=delay_ms)
+    sections.setdefault("admission", AdmissionConfig(enabled=False))
     return AsrConfig(engine=engine, vad=VadConfig(name="energy"), **sections)  # type: ignore[arg-type]
 
 
@@ -56,7 +57,7 @@ def start_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 @pytest.fixture(scope="module")
 def hearing(model_store: ModelStore) -> Iterator[LiveService]:
     """A service with the embedded models. For tests marked `models`."""
-    config = AsrConfig()
+    config = AsrConfig(admission=AdmissionConfig(enabled=False))
     app = create_app(config, model_store)
     with serving(app, config.limits, ServerConfig(drain_s=0.5)) as service:
         yield service

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from websockets.exceptions import InvalidStatus
 
 from services.asr.config import AdmissionConfig
@@ -12,7 +13,9 @@ from services.asr.degradation import Level
 from services.asr.engines.base import DecodeRequest
 from services.asr.engines.fake import FakeEngine
 from services.asr.messages import Final, Partial
-from services.shared.protocol.base import ErrorCode
+from services.asr.metrics import AsrMetrics
+from services.asr.overload import Overload
+from services.shared.protocol.base import ErrorCode, ProtocolError
 from tests.services.asr.client import session
 from tests.services.asr.conftest import Start
 from tests.services.asr.sounds import joined, pcm, silence, tone
@@ -125,3 +128,17 @@ async def test_a_long_queue_costs_no_final(start_service: Start) -> None:
     finals = await asyncio.gather(*(call() for _ in range(8)))
     assert all(final.text and not final.suppressed for final in finals)
     assert max(final.timings.queue_ms for final in finals) > 1000
+
+
+def test_an_idle_service_refuses_nobody() -> None:
+    overload = Overload(AdmissionConfig(), (), (), AsrMetrics(CollectorRegistry()))
+    sessions = 1
+    overload.sessions = lambda: sessions
+    for tenth in range(100):
+        overload.look(lag_s=5.0, now=tenth / 10)
+    assert overload.level is Level.REFUSING
+    with pytest.raises(ProtocolError):
+        overload.check()
+    sessions = 0
+    overload.check()
+    assert overload.trouble() is None

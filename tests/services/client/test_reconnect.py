@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.asr.app import create_app
-from services.asr.config import AsrConfig
+from services.asr.config import AdmissionConfig, AsrConfig
 from services.asr.messages import (
     Encoding,
     Final,
@@ -286,7 +286,7 @@ async def test_who_leaves_leaves_nothing_behind(asr: LiveService) -> None:
 @pytest.mark.slow
 async def test_real_speech_survives(model_store: ModelStore) -> None:
     """The recording of a speech through the embedded models, cut six times."""
-    config = AsrConfig()
+    config = AsrConfig(admission=AdmissionConfig(enabled=False))
     said = await asyncio.to_thread(recording, "jfk.flac")
     sound = joined(said, silence(700))
     # Without partials: what was promised depends on when the audio came.

@@ -176,7 +176,7 @@ async def test_audio_comes_while_the_rest_is_being_made(
             async for _ in answer.aiter_bytes():
                 arrivals.append(time.monotonic() - begun)
     assert arrivals[-1] > 15 * 0.04
-    assert arrivals[0] < arrivals[-1] / 3
+    assert arrivals[-1] - arrivals[0] > 15 * 0.04 / 2
     assert len(arrivals) > 8
 
 
