@@ -170,11 +170,15 @@ class Conversation:
         """All that was read is heard: go, unless somebody has begun to speak after all."""
         if self._session.stopping:
             return  # it is about to end by itself
-        await self._hear([], flush=True)
-        if self._session.resting or self._lifecycle.closing.is_set():
+        if self._may_go():
+            await self._hear([], flush=True)  # it could not be gone on with after that
+        if self._may_go():
             self._carry_out(self._session.depart(time.monotonic()))
         else:
             self._reading.set()
+
+    def _may_go(self) -> bool:
+        return self._session.resting or self._lifecycle.closing.is_set()
 
     async def _listen(self) -> None:
         """Hear audio and obey messages in the order in which they came."""
