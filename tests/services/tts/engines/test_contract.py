@@ -45,7 +45,7 @@ KOKORO = (pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(600))
         "fake",
         "fake isolated",
         pytest.param("piper", marks=pytest.mark.models),
-        pytest.param("piper isolated", marks=pytest.mark.models),
+        pytest.param("piper isolated", marks=[pytest.mark.models, pytest.mark.slow]),
         pytest.param("kokoro", marks=KOKORO),
         pytest.param("chatterbox", marks=pytest.mark.chatterbox),
         pytest.param("fastpitch", marks=pytest.mark.nemo),
