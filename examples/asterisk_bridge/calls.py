@@ -9,6 +9,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import structlog
 
@@ -46,6 +47,8 @@ from examples.voice_agent.transport import (
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 _TOLD_S = 0.5
 """A command that fails because the caller is gone may be faster than the event that says so."""
 _NORMAL = "Normal Clearing"
@@ -81,6 +84,8 @@ class Call:
         self._media_gone = asyncio.Event()
         self._hangup_cause = ""
         self._made: set[str] = set()
+        self._making: asyncio.Future[Any] | None = None
+        """Asterisk has been asked to make something, and may do it whatever we wait for."""
         self._began = time.monotonic()
         self._media = make_media(self._deliver)
         audio = self._media.format.audio
@@ -204,8 +209,9 @@ class Call:
     async def _set_up(self) -> None:
         """Media channel, its connection, bridge: in the order in which Asterisk wants it."""
         parameters = await self._media.open()
-        self._made.add(self.media_id)
-        channel = await self._ari.external_media(self.media_id, **parameters)
+        channel = await self._make(
+            self.media_id, self._ari.external_media(self.media_id, **parameters)
+        )
         variables = {
             name: variable(channel, name) or await self._ari.variable(self.media_id, name)
             for name in self._media.needs
@@ -214,10 +220,19 @@ class Call:
             raise MediaError(f"Asterisk does not tell {', '.join(self._media.needs)}")
         await self._media.connect(variables)
         await self._media_there.wait()
-        self._made.add(self.bridge_id)
-        await self._ari.create_bridge(self.bridge_id)
+        await self._make(self.bridge_id, self._ari.create_bridge(self.bridge_id))
         await self._ari.add_to_bridge(self.bridge_id, self.channel_id, self.media_id)
         log.info("call_connected", call=self.id, ms=round((time.monotonic() - self._began) * 1000))
+
+    async def _make(self, made_id: str, making: Awaitable[T]) -> T:
+        """Ask Asterisk to make what has this id.
+
+        Not given up with the call: what is asked to end before it has been made would be made
+        afterwards, and stay.
+        """
+        self._made.add(made_id)
+        self._making = asyncio.ensure_future(making)
+        return await asyncio.shield(self._making)
 
     async def _unless_over(self, work: Awaitable[None]) -> None:
         """Do this, but stop when the caller hangs up meanwhile."""
@@ -293,6 +308,8 @@ class Call:
             async with asyncio.timeout(self._config.release_s):
                 await _attempt(self._let_go_of_caller())
                 await _attempt(self._media.close())
+                if self._making is not None:
+                    await asyncio.gather(self._making, return_exceptions=True)
                 if self.bridge_id in self._made:
                     await _attempt(self._ari.destroy_bridge(self.bridge_id))
                 if self.media_id in self._made:
