@@ -1,21 +1,19 @@
 """nginx as a child process: in a folder of its own, in the foreground, stopped by its id."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from services.balancer.plan import Plan
 from services.balancer.render import render_whole
+from services.shared.runtime.child import Child
 
 _START_S = 10.0
 _STOP_S = 10.0
-_LAST_LINES = 12
 
 
 class BalancerFailed(Exception):
@@ -61,16 +59,13 @@ class Balancer:
     ) -> None:
         self.prefix = prefix
         self._workers = workers
-        self._on_line = on_line
         self._configuration = prefix / "nginx.conf"
-        self._process: asyncio.subprocess.Process | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._child = Child("nginx", stop_s=_STOP_S, on_line=on_line)
 
     @property
     def pid(self) -> int | None:
         """Of the master process."""
-        return self._process.pid if self._process else None
+        return self._child.pid
 
     async def start(self, plan: Plan) -> None:
         """Check, start, and wait until it listens.
@@ -79,20 +74,14 @@ class Balancer:
             BalancerFailed
         """
         await self._configure(plan)
-        self._process = await asyncio.create_subprocess_exec(
+        await self._child.start(
             await asyncio.to_thread(find_nginx),
             *("-p", str(self.prefix), "-e", "stderr", "-c", str(self._configuration)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            # Ctrl-C in the terminal reaches only us; we tell it when to go.
-            start_new_session=True,
         )
-        self._listening = asyncio.create_task(self._listen(self._process))
         async with asyncio.timeout(_START_S):
-            while not await asyncio.to_thread(self._is_open, self._process.pid):
-                if self._process.returncode is not None:
-                    await self._heard_out()
+            while not await asyncio.to_thread(self._is_open):
+                if self._child.returncode is not None:
+                    await self._child.heard_out()
                     raise self.failure()
                 await asyncio.sleep(0.02)
 
@@ -103,41 +92,24 @@ class Balancer:
             BalancerFailed: nginx refuses it, and goes on with the old one.
         """
         await self._configure(plan)
-        assert self._process is not None
-        self._process.send_signal(signal.SIGHUP)
+        self._child.send_signal(signal.SIGHUP)
 
     async def ended(self) -> int:
         """Wait until it ends by itself; gives the exit code."""
-        assert self._process is not None
-        code = await self._process.wait()
-        await self._heard_out()
-        return code
+        return await self._child.ended()
 
     async def stop(self) -> None:
         """End it, and every connection through it."""
-        process = self._process
-        if process is None:
-            return
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(_STOP_S):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        await self._heard_out()
+        await self._child.stop()
 
     def failure(self) -> BalancerFailed:
         """What to say when it has ended."""
-        code = self._process.returncode if self._process else None
-        words = "\n".join(self._last) or "it said nothing"
-        return BalancerFailed(f"nginx ended with exit code {code}:\n{words}")
+        return BalancerFailed(self._child.last_words())
 
-    def _is_open(self, pid: int) -> bool:
+    def _is_open(self) -> bool:
         """The process id is written when it listens; `nginx -t` has left an empty file."""
         try:
-            return (self.prefix / "nginx.pid").read_text().strip() == str(pid)
+            return (self.prefix / "nginx.pid").read_text().strip() == str(self.pid)
         except FileNotFoundError:
             return False
 
@@ -152,19 +124,6 @@ class Balancer:
         user = "root" if os.geteuid() == 0 else None
         text = render_whole(plan, self.prefix, workers=self._workers, user=user)
         path.write_text(text, encoding="utf-8")
-
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        async for raw in process.stderr:
-            line = raw.decode(errors="replace").rstrip()
-            self._last.append(line)
-            if self._on_line is not None:
-                self._on_line(line)
-
-    async def _heard_out(self) -> None:
-        if self._listening is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._listening, 2.0)
 
 
 @asynccontextmanager

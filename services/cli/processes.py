@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Literal
 
 import httpx
 
+from services.shared.runtime.child import Child
+
 ServiceName = Literal["asr", "tts"]
 READY_S = 120.0
 STOP_S = 45.0
 _POLL_S = 0.1
-_LAST_LINES = 12
 
 
 class ServiceFailed(Exception):
@@ -49,10 +49,7 @@ class ServiceProcess:
         self.startup_s: float | None = None
         self._config = config
         self._environment = environment or {}
-        self._on_line = on_line
-        self._process: asyncio.subprocess.Process | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._child = Child(name, stop_s=STOP_S, on_line=on_line)
 
     @property
     def http_url(self) -> str:
@@ -64,7 +61,7 @@ class ServiceProcess:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._child.pid
 
     async def start(self) -> None:
         """Start it and wait until its models are warm.
@@ -78,78 +75,42 @@ class ServiceProcess:
             )
         began = time.monotonic()
         prefix = self.name.upper()
-        self._process = await asyncio.create_subprocess_exec(
+        await self._child.start(
             sys.executable,
             "-m",
             f"services.{self.name}",
             *(["--config", str(self._config)] if self._config else []),
-            env=os.environ
+            environment=os.environ
             | {f"{prefix}__SERVER__HOST": "127.0.0.1", f"{prefix}__SERVER__PORT": str(self.port)}
             | self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            # Ctrl-C in the terminal reaches only us; we tell it when to drain.
-            start_new_session=True,
         )
-        self._listening = asyncio.create_task(self._listen(self._process))
-        await self._until_ready(self._process)
+        await self._until_ready()
         self.startup_s = time.monotonic() - began
 
     async def ended(self) -> int:
         """Wait until it ends by itself; gives the exit code."""
-        assert self._process is not None
-        code = await self._process.wait()
-        await self._heard_out()
-        return code
+        return await self._child.ended()
 
     async def stop(self) -> None:
         """Let it drain; kill it when that takes too long."""
-        process = self._process
-        if process is None:
-            return
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(STOP_S):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        await self._heard_out()
+        await self._child.stop()
 
     def failure(self) -> ServiceFailed:
         """What to say when it has ended."""
-        code = self._process.returncode if self._process else None
-        words = "\n".join(self._last) or "it said nothing"
-        return ServiceFailed(f"{self.name} ended with exit code {code}:\n{words}")
+        return ServiceFailed(self._child.last_words())
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+    async def _until_ready(self) -> None:
         deadline = time.monotonic() + READY_S
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
             while time.monotonic() < deadline:
-                if process.returncode is not None:
-                    await self._heard_out()
+                if self._child.returncode is not None:
+                    await self._child.heard_out()
                     raise self.failure()
                 with contextlib.suppress(httpx.HTTPError):
                     if (await client.get(f"{self.http_url}/health/ready")).status_code == 200:
                         return
                 await asyncio.sleep(_POLL_S)
         raise ServiceFailed(f"{self.name} was not ready within {READY_S:.0f} s")
-
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        async for raw in process.stderr:
-            line = raw.decode(errors="replace").rstrip()
-            self._last.append(line)
-            if self._on_line is not None:
-                self._on_line(line)
-
-    async def _heard_out(self) -> None:
-        """The last lines may arrive after the process has ended."""
-        if self._listening is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._listening, 2.0)
 
 
 @asynccontextmanager
