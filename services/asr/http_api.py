@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-from typing import Any
 
 import structlog
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import Field, ValidationError
-from starlette.datastructures import FormData, UploadFile
+from pydantic import Field
+from starlette.datastructures import UploadFile
 
 from services.asr.languages import known_language
 from services.asr.service import AsrService
@@ -17,7 +16,7 @@ from services.asr.transcription import Wishes, transcribe
 from services.asr.vad.base import SAMPLE_RATE
 from services.shared.media.decode import AudioTooLong, UnreadableAudio, decode_audio
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
-from services.shared.protocol.codec import describe, encode
+from services.shared.protocol.codec import encode
 from services.shared.runtime.auth import Grant
 from services.shared.runtime.connection import shutting_down
 from services.shared.runtime.grants import admitted_request, requires
@@ -25,7 +24,7 @@ from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.quotas import Use
 from services.shared.runtime.scheduler import QueueFull, SchedulerClosed
-from services.shared.runtime.uploads import client_gone, received_form
+from services.shared.runtime.uploads import client_gone, documented_form, received_form
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +53,6 @@ def transcribe_routes(service: AsrService) -> APIRouter:
     router = APIRouter(dependencies=[Depends(requires(Scope.ASR))])
     upload = service.config.upload
     places = asyncio.Semaphore(upload.max_concurrent)
-    fields = len(TranscribeForm.model_fields)
 
     # The body is read here and not by the framework, which would take in all of it before key,
     # room and place are checked.
@@ -62,7 +60,7 @@ def transcribe_routes(service: AsrService) -> APIRouter:
         "/v1/transcribe",
         response_model=Transcript,
         response_model_exclude_none=True,
-        openapi_extra={"requestBody": _request_body()},
+        openapi_extra={"requestBody": documented_form(TranscribeForm)},
     )
     async def transcribe_file(request: Request) -> Response:
         with admitted_request(request) as grant:
@@ -71,34 +69,17 @@ def transcribe_routes(service: AsrService) -> APIRouter:
                     ErrorCode.OVERLOADED,
                     f"{upload.max_concurrent} files are being transcribed; try again shortly",
                 )
-            async with places, received_form(request, fields, upload.receive_s) as form:
-                file, wishes = _read_form(form, service.engine_languages())
+            async with (
+                places,
+                received_form(request, TranscribeForm, upload.receive_s) as (file, told),
+            ):
+                wishes = told.wishes(service.engine_languages())
                 work = asyncio.ensure_future(_transcribe_upload(service, grant, file, wishes))
                 transcript = await _unless_gone(request, work)
         log.info("transcript", content=transcript.text)
         return Response(encode(transcript), media_type="application/json")
 
     return router
-
-
-def _read_form(form: FormData, languages: tuple[str, ...]) -> tuple[UploadFile, Wishes]:
-    """The file and what the client wants to know of it.
-
-    Raises:
-        ProtocolError: naming the field that is missing, unknown or ill-typed.
-    """
-    fields: dict[str, Any] = dict(form)
-    file = fields.pop("file", None)
-    if not isinstance(file, UploadFile):
-        raise ProtocolError(
-            ErrorCode.INVALID_MESSAGE, 'field "file" is required, as a part with a file name'
-        )
-    try:
-        return file, TranscribeForm.model_validate(fields).wishes(languages)
-    except ValidationError as error:
-        known = ", ".join(["file", *TranscribeForm.model_fields])
-        sentence = f"{describe(error)}; the form's fields are {known}"
-        raise ProtocolError(ErrorCode.INVALID_MESSAGE, sentence) from None
 
 
 async def _transcribe_upload(
@@ -142,12 +123,3 @@ async def _unless_gone(request: Request, work: "asyncio.Future[Transcript]") -> 
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
-
-
-def _request_body() -> dict[str, Any]:
-    """For the API's documentation."""
-    schema = TranscribeForm.model_json_schema()
-    file = {"type": "string", "format": "binary", "description": "wav, flac, mp3, ogg, webm, m4a …"}
-    schema["properties"] = {"file": file, **schema["properties"]}
-    schema["required"] = ["file"]
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

@@ -8,15 +8,12 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
-from services.shared.protocol.codec import describe
 from services.shared.runtime.auth import Grant
 from services.shared.runtime.grants import admitted_request, grant_of, requires
 from services.shared.runtime.keys import Scope
-from services.shared.runtime.uploads import received_form
+from services.shared.runtime.uploads import documented_form, received_form
 from services.tts.cloning.maker import Wish
 from services.tts.cloning.records import ClonedVoice
 from services.tts.cloning.store import VoiceGone
@@ -38,7 +35,6 @@ def voice_routes(service: TtsService) -> APIRouter:
     writing = [Depends(requires(Scope.VOICES))]
     wanted = service.config.voices.reference
     places = asyncio.Semaphore(wanted.max_concurrent)
-    fields = len(VoiceForm.model_fields)
 
     @router.get(
         "", response_model=VoiceList, response_model_exclude_none=True, dependencies=reading
@@ -59,7 +55,7 @@ def voice_routes(service: TtsService) -> APIRouter:
         response_model_exclude_none=True,
         status_code=201,
         dependencies=writing,
-        openapi_extra={"requestBody": _request_body()},
+        openapi_extra={"requestBody": documented_form(VoiceForm)},
     )
     async def create(request: Request, response: Response) -> VoiceDetail:
         with admitted_request(request) as grant, _told():
@@ -68,9 +64,8 @@ def voice_routes(service: TtsService) -> APIRouter:
             if places.locked():
                 sentence = f"{wanted.max_concurrent} voices are being made; try again shortly"
                 raise ProtocolError(ErrorCode.OVERLOADED, sentence)
-            async with places, received_form(request, fields, wanted.receive_s) as form:
-                file, wish = _read_form(form)
-                record = await maker.make(file.file, wish, grant.owner, key_id=grant.key_id)
+            async with places, received_form(request, VoiceForm, wanted.receive_s) as (file, told):
+                record = await maker.make(file.file, _wish(told), grant.owner, key_id=grant.key_id)
         response.headers["Location"] = f"/v1/voices/{record.id}"
         return _detail(service, record.id, record)
 
@@ -163,27 +158,5 @@ def _fields(voice: Voice, default: Voice) -> dict[str, Any]:
     return {**told, "default": voice.id == default.id}
 
 
-def _read_form(form: FormData) -> tuple[UploadFile, Wish]:
-    """Raises ProtocolError: naming the field that is missing, unknown or ill-typed."""
-    fields: dict[str, Any] = dict(form)
-    file = fields.pop("file", None)
-    if not isinstance(file, UploadFile):
-        raise ProtocolError(
-            ErrorCode.INVALID_MESSAGE, 'field "file" is required, as a part with a file name'
-        )
-    try:
-        told = VoiceForm.model_validate(fields)
-    except ValidationError as error:
-        known = ", ".join(["file", *VoiceForm.model_fields])
-        sentence = f"{describe(error)}; the form's fields are {known}"
-        raise ProtocolError(ErrorCode.INVALID_MESSAGE, sentence) from None
-    return file, Wish(told.name.strip(), told.language, told.consent.strip(), told.engine)
-
-
-def _request_body() -> dict[str, Any]:
-    """For the API's documentation."""
-    schema = VoiceForm.model_json_schema()
-    file = {"type": "string", "format": "binary", "description": "wav, flac, mp3, ogg, webm, m4a …"}
-    schema["properties"] = {"file": file, **schema["properties"]}
-    schema["required"] = ["file", *schema["required"]]
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+def _wish(told: VoiceForm) -> Wish:
+    return Wish(told.name.strip(), told.language, told.consent.strip(), told.engine)
