@@ -97,12 +97,8 @@ class AsteriskTransport:
     def audio_format(self) -> AudioFormat:
         return self._media.format.audio
 
-    async def events(self) -> AsyncIterator[TransportEvent]:
-        while True:
-            event = await self._inbox.get()
-            yield event
-            if isinstance(event, HungUp):
-                return
+    def events(self) -> AsyncIterator[TransportEvent]:
+        return self._inbox.events()
 
     async def answer(self) -> None:
         self._check()

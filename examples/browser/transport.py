@@ -72,12 +72,8 @@ class BrowserTransport:
         finally:
             await self._end(HungUp("Normal Clearing", by_caller=True))
 
-    async def events(self) -> AsyncIterator[TransportEvent]:
-        while True:
-            event = await self._inbox.get()
-            yield event
-            if isinstance(event, HungUp):
-                return
+    def events(self) -> AsyncIterator[TransportEvent]:
+        return self._inbox.events()
 
     async def answer(self) -> None:
         await self._tell("answered")

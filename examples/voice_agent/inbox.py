@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 
-from examples.voice_agent.transport import AudioIn, TransportEvent
+from examples.voice_agent.transport import AudioIn, HungUp, TransportEvent
 
 
 class Inbox:
@@ -39,6 +40,14 @@ class Inbox:
         if isinstance(event, AudioIn):
             self._waiting -= len(event.data)
         return event
+
+    async def events(self) -> AsyncIterator[TransportEvent]:
+        """Until the call is over; see :meth:`.CallTransport.events`."""
+        while True:
+            event = await self.get()
+            yield event
+            if isinstance(event, HungUp):
+                return
 
     def _drop_oldest(self) -> None:
         for position, event in enumerate(self._events):
