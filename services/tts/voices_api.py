@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
-from services.shared.runtime.auth import Grant
 from services.shared.runtime.grants import admitted_request, grant_of, requires
 from services.shared.runtime.keys import Scope
 from services.shared.runtime.uploads import documented_form, received_form
@@ -59,13 +58,15 @@ def voice_routes(service: TtsService) -> APIRouter:
     )
     async def create(request: Request, response: Response) -> VoiceDetail:
         with admitted_request(request) as grant, _told():
-            maker = service.cloning.maker
-            _check_room(service, grant)
-            if places.locked():
-                sentence = f"{wanted.max_concurrent} voices are being made; try again shortly"
-                raise ProtocolError(ErrorCode.OVERLOADED, sentence)
-            async with places, received_form(request, VoiceForm, wanted.receive_s) as (file, told):
-                record = await maker.make(file.file, _wish(told), grant.owner, key_id=grant.key_id)
+            maker, shelf = service.cloning.maker, service.cloning.shelf
+            with shelf.room(grant.owner, grant.limits().voices):
+                if places.locked():
+                    sentence = f"{wanted.max_concurrent} voices are being made; try again shortly"
+                    raise ProtocolError(ErrorCode.OVERLOADED, sentence)
+                form = received_form(request, VoiceForm, wanted.receive_s)
+                async with places, form as (file, told):
+                    wish = _wish(told)
+                    record = await maker.make(file.file, wish, grant.owner, key_id=grant.key_id)
         response.headers["Location"] = f"/v1/voices/{record.id}"
         return _detail(service, record.id, record)
 
@@ -103,14 +104,6 @@ def voice_routes(service: TtsService) -> APIRouter:
         return Response(status_code=204)
 
     return router
-
-
-def _check_room(service: TtsService, grant: Grant) -> None:
-    """Raises ProtocolError `too_many_voices`: the key's owner has as many as the key permits."""
-    limit = grant.limits().voices
-    if limit is not None and len(service.cloning.shelf.of_owner(grant.owner)) >= limit:
-        sentence = f"this key may have {limit} cloned voices; delete one first"
-        raise ProtocolError(ErrorCode.TOO_MANY_VOICES, sentence)
 
 
 @contextlib.contextmanager

@@ -293,6 +293,15 @@ async def test_voices_outlive_the_key_and_stay_with_its_owner(house: House) -> N
         assert (await http.get(path, headers=bearing(first))).status_code == 401
 
 
+async def test_a_key_has_no_more_voices_for_asking_for_several_at_once(house: House) -> None:
+    key, _ = await asyncio.to_thread(lambda: house.key(Scope.VOICES, Scope.TTS, voices=1))
+    live = await asyncio.to_thread(house.tts)
+    async with client(live, key) as http:
+        answers = await asyncio.gather(make_voice(http), make_voice(http))
+        assert sorted(each.status_code for each in answers) == [201, 409]
+        assert {answer.json().get("code") for answer in answers} == {None, "too_many_voices"}
+
+
 async def test_voices_of_a_plain_key_are_there_after_it_was_taken_over(house: House) -> None:
     plain = "a-plain-key-of-some-length"
     live = await asyncio.to_thread(lambda: house.tts(keys_file=None, api_keys=[plain]))

@@ -108,7 +108,6 @@ class VoiceMaker:
             EngineError: the engine failed, or the store.
         """
         speaker = self.choose(wish)
-        self._shelf.check_room()
         loop = asyncio.get_running_loop()
         reference, flac, digest = await loop.run_in_executor(self._thread, self._read, file)
         try:

@@ -7,6 +7,7 @@ asked for each voice that somebody is about to use.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import ParamSpec, TypeVar
 
@@ -54,6 +55,8 @@ class VoiceShelf:
         self._conditionings: Conditionings | None = None
         self._known: dict[str, ClonedVoice] = {}
         self._seen: dict[str, float] = {}
+        self._being_made: Counter[str] = Counter()
+        """How many voices, by owner."""
         self._refreshing: asyncio.Task[None] | None = None
 
     @property
@@ -164,13 +167,30 @@ class VoiceShelf:
         log.info("a cloned voice was deleted", voice=deletion.id, owner=owner)
         self._drop(voice_id)
 
-    def check_room(self) -> None:
-        """Raises ProtocolError `too_many_voices`."""
-        if len(self._known) >= self._config.max_cloned:
-            raise ProtocolError(
-                ErrorCode.TOO_MANY_VOICES,
-                f"{len(self._known)} voices are stored, which is the limit; delete one",
-            )
+    @contextlib.contextmanager
+    def room(self, owner: str, limit: int | None) -> Iterator[None]:
+        """Keep a place for a voice that is being made, so that no other one gets it meanwhile.
+
+        Args:
+            limit: how many voices the owner may have; None: as many as anybody.
+
+        Raises:
+            ProtocolError: `too_many_voices`.
+        """
+        mine = sum(record.owner == owner for record in self._known.values())
+        if limit is not None and mine + self._being_made[owner] >= limit:
+            sentence = f"this key may have {limit} cloned voices; delete one first"
+            raise ProtocolError(ErrorCode.TOO_MANY_VOICES, sentence)
+        all_of_them = len(self._known) + self._being_made.total()
+        if all_of_them >= self._config.max_cloned:
+            sentence = f"{all_of_them} voices are there, which is the limit; delete one"
+            raise ProtocolError(ErrorCode.TOO_MANY_VOICES, sentence)
+        self._being_made[owner] += 1
+        try:
+            yield
+        finally:
+            self._being_made[owner] -= 1
+            self._being_made = +self._being_made  # without those who make none any more
 
     # What other instances do.
 

@@ -324,6 +324,29 @@ async def test_voices_are_limited_in_number(start_service: StartService, tmp_pat
         await make(http)
 
 
+async def test_uploads_at_the_same_time_find_the_last_place_once(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    live = await start_service(**cloning(tmp_path, max_cloned=1, reference={"max_concurrent": 8}))
+    async with caller(live) as http:
+        file = wav(buzz(120, 5))
+        answers = await asyncio.gather(
+            *(http.post("/v1/voices", data=FORM, files={"file": ("a.wav", file)}) for _ in range(5))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+
+
+async def test_an_upload_that_fails_gives_its_place_back(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    live = await start_service(**cloning(tmp_path, max_cloned=1))
+    async with caller(live) as http:
+        for _ in range(2):
+            answer = await http.post("/v1/voices", data=FORM, files={"file": ("a.wav", b"noise")})
+            assert answer.json()["code"] == "unreadable_audio"
+        await make(http)
+
+
 async def test_a_service_without_a_store_says_so(live: LiveService) -> None:
     async with httpx.AsyncClient(base_url=live.http, trust_env=False) as http:
         voice = "cv_" + "0" * 32
