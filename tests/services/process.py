@@ -5,9 +5,11 @@ import contextlib
 import os
 import socket
 import sys
-from asyncio.subprocess import PIPE, Process
+import tempfile
+from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -21,6 +23,7 @@ class ServiceProcess:
 
     process: Process
     address: str
+    output: Path
 
     @property
     def http(self) -> str:
@@ -34,7 +37,7 @@ class ServiceProcess:
         """Wait until it answers that it is."""
         async with asyncio.timeout(START_S), httpx.AsyncClient(trust_env=False) as client:
             while True:
-                assert self.process.returncode is None, await self.said()
+                assert self.process.returncode is None, self.said()
                 with contextlib.suppress(httpx.HTTPError):
                     if (await client.get(f"{self.http}/health/ready")).status_code == 200:
                         return
@@ -48,9 +51,9 @@ class ServiceProcess:
         async with asyncio.timeout(STOP_S):
             return await self.process.wait()
 
-    async def said(self) -> str:
-        assert self.process.stdout is not None
-        return (await self.process.stdout.read()).decode()
+    def said(self) -> str:
+        """What it has written so far."""
+        return self.output.read_text()
 
 
 def free_port() -> int:
@@ -69,18 +72,19 @@ async def service_process(name: str, **environment: str) -> AsyncIterator[Servic
         f"{prefix}__LOG__FORMAT": "console",
         **environment,
     }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"services.{name}"),
-        env={**os.environ, **settings},
-        stdout=PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        yield ServiceProcess(process, f"127.0.0.1:{port}")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    with tempfile.NamedTemporaryFile(prefix=f"{name}-") as output:  # a pipe that nobody reads fills
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"services.{name}"),
+            env={**os.environ, **settings},
+            stdout=output,
+            stderr=STDOUT,
+        )
+        try:
+            yield ServiceProcess(process, f"127.0.0.1:{port}", Path(output.name))
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 FAKE_ASR = {"ASR__ENGINE__NAME": "fake", "ASR__VAD__NAME": "energy"}

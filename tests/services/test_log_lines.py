@@ -29,7 +29,7 @@ async def lines_of_a_session() -> list[dict[str, Any]]:
         await speak_no_http(service.address)
         service.terminate()
         assert await service.ended() == 0
-        return [json.loads(line) for line in (await service.said()).splitlines()]
+        return [json.loads(line) for line in service.said().splitlines()]
 
 
 async def speak_no_http(address: str) -> None:

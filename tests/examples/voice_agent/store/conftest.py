@@ -73,9 +73,9 @@ class PostgresServer:
         self._folder.mkdir()
         if os.getuid() == 0:
             shutil.chown(self._folder, self._user, self._user)
-            for parent in list(self._folder.parents)[:3]:
-                if parent != Path("/") and parent.owner() == "root":
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            for parent in self._folder.parents:
+                if not (mode := parent.stat().st_mode) & 0o001:
+                    parent.chmod(mode | 0o011)
         self._run("initdb", "-D", str(self._folder), "-A", "trust", "-U", "voice", "-E", "UTF8")
 
     def start(self) -> None:
