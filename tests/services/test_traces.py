@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -42,7 +43,7 @@ def hears(collector: Collector) -> Iterator[LiveService]:
     config = AsrConfig(
         engine=EngineConfig(name="fake"),
         vad=VadConfig(name="energy"),
-        tracing=TracingConfig(endpoint=collector.url),
+        tracing=TracingConfig(endpoint=collector.url, trust_parent=True),
     )
     with serving(asr_app(config), config.limits, QUICK) as service:
         yield service
@@ -53,7 +54,8 @@ def speaks(collector: Collector) -> Iterator[LiveService]:
     engines = EnginesConfig(
         piper=PiperEngineConfig(enabled=False), fake=FakeEngineConfig(enabled=True)
     )
-    config = TtsConfig(engines=engines, tracing=TracingConfig(endpoint=collector.url))
+    tracing = TracingConfig(endpoint=collector.url, trust_parent=True)
+    config = TtsConfig(engines=engines, tracing=tracing)
     with serving(tts_app(config), config.limits, QUICK) as service:
         yield service
 
@@ -183,6 +185,39 @@ async def test_without_a_caller_a_trace_begins_here(
     await be_heard(hears.ws)
     hears.stop()
     assert collector.one("WebSocket /v1/stream/asr").parent_id == ""
+
+
+CALLERS_TRACE, CALLERS_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def asked(collector: Collector, flag: str, **tracing: Any) -> list[Collected]:
+    """What is traced of a request that has a parent with this flag (`01`: sampled)."""
+    headers = {"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-{flag}"}
+    tracer = create_tracer(TracingConfig(endpoint=collector.url, **tracing), "asr")
+    span = tracer.serve("http", headers)
+    span.child("turn").end()
+    span.end()
+    tracer.close()
+    return collector.spans
+
+
+def test_a_stranger_does_not_decide_what_is_traced(collector: Collector) -> None:
+    assert asked(collector, "01", sample=0.0) == []
+
+
+def test_nor_does_a_stranger_put_off_what_is_traced(collector: Collector) -> None:
+    served = {span.name: span for span in asked(collector, "00")}["http"]
+    assert (served.parent_id, served.trace_id == CALLERS_TRACE) == ("", False)
+    [link] = served.wire.links
+    assert (link.trace_id.hex(), link.span_id.hex()) == (CALLERS_TRACE, CALLERS_SPAN)
+
+
+@pytest.mark.parametrize(("flag", "sample", "traced"), [("01", 0.0, 2), ("00", 1.0, 0)])
+def test_a_trusted_caller_decides(
+    collector: Collector, flag: str, sample: float, traced: int
+) -> None:
+    spans = asked(collector, flag, sample=sample, trust_parent=True)
+    assert [span.trace_id for span in spans] == [CALLERS_TRACE] * traced
 
 
 def test_a_program_without_a_span_sends_no_trace(caller: Tracer) -> None:

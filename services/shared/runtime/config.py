@@ -107,7 +107,9 @@ class TracingConfig(StrictConfig):
     endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
     """Of a collector that takes OTLP over HTTP: `http://127.0.0.1:4318`. Without: no traces."""
     sample: float = Field(default=1.0, ge=0, le=1)
-    """Share of the traces that begin here; who sends a `traceparent` has decided already."""
+    """Share of the traces that begin here and are kept."""
+    trust_parent: bool = False
+    """Be a part of the trace of whoever sends a `traceparent`, who decides then what is kept."""
 
 
 class ServiceSettings(BaseSettings):

@@ -5,12 +5,13 @@ import time
 from collections.abc import Mapping
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.shared.runtime.config import TracingConfig
@@ -39,14 +40,19 @@ class OtelTracer:
         exporter = OTLPSpanExporter(endpoint=address, timeout=_EXPORT_S)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("voice")
+        self._trust_parent = config.trust_parent
         self._propagator = TraceContextTextMapPropagator()
 
     def serve(self, name: str, headers: Mapping[str, str], **attributes: Attribute) -> Span:
+        parent = self._propagator.extract(headers)
+        links: list[Link] = []
+        if not self._trust_parent:
+            # The id would decide as well as the flag: the sampler goes by it. So a trace of our own.
+            callers = trace.get_current_span(parent).get_span_context()
+            links = [Link(callers)] if callers.is_valid else []
+            parent = Context()
         span = self._tracer.start_span(
-            name,
-            context=self._propagator.extract(headers),
-            kind=SpanKind.SERVER,
-            attributes=attributes,
+            name, context=parent, kind=SpanKind.SERVER, attributes=attributes, links=links
         )
         return _Span(self._tracer, span)
 

@@ -51,7 +51,10 @@ class Tracer(Protocol):
     """Where traces begin."""
 
     def serve(self, name: str, headers: Mapping[str, str], **attributes: Attribute) -> Span:
-        """Begin the span of a request, as a part of the caller's trace (W3C `traceparent`)."""
+        """Begin the span of a request.
+
+        Within the caller's trace (W3C `traceparent`) if callers are trusted, else linked to it.
+        """
         ...
 
     def close(self) -> None:
