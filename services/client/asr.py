@@ -77,18 +77,20 @@ async def open_asr(
     key: str | None = None,
     reconnect: Reconnect | None = RECONNECT,
     tls: ssl.SSLContext | None = None,
+    request_id: str | None = None,
 ) -> AsyncIterator[AsrStream]:
     """Connect to `ws://host:port` and start a session.
 
     Args:
         reconnect: how to go on when the connection is lost; None: not at all.
         tls: for `wss://`, see :func:`.trusting`.
+        request_id: what the service's logs shall call it, see :func:`.open_socket`.
 
     Raises:
         ServiceError: unreachable or refused.
     """
     if reconnect is not None:
-        stream = ResumingAsrStream(url, start, key, reconnect, tls)
+        stream = ResumingAsrStream(url, start, key, reconnect, tls, request_id)
         await stream.connect()
         running = asyncio.create_task(stream.run())
         try:
@@ -96,8 +98,9 @@ async def open_asr(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            await stream.close()  # a task that never began closes nothing
         return
-    socket = await open_socket(f"{url}/v1/stream/asr", key, tls=tls)
+    socket = await open_socket(f"{url}/v1/stream/asr", key, tls=tls, request_id=request_id)
     async with socket:
         ready = await first_message(socket, server_codec(), Ready)
         await socket.send(encode(start))
@@ -137,5 +140,5 @@ async def transcribe_file(
     except httpx.HTTPError as error:
         raise ServiceError(f"{url} cannot be reached: {error or type(error).__name__}") from None
     if answer.status_code != 200:
-        raise refusal(answer.status_code, answer.content)
+        raise refusal(answer.status_code, answer.content, answer.headers)
     return Transcript.model_validate_json(answer.content)

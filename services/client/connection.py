@@ -4,6 +4,9 @@ import asyncio
 import json
 import ssl
 import sys
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,20 +21,34 @@ R = TypeVar("R", bound=Message)
 
 CONNECT_S = 10.0
 MAX_MESSAGE = 16 << 20
+_DIGITS = 9
+"""Of seconds that are waited for: three decades will do."""
 
 
 class ServiceError(Exception):
     """A service refused, or could not be reached; the sentence is its own where it sent one."""
 
-    def __init__(self, message: str, *, code: str = "unreachable", retryable: bool = True) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "unreachable",
+        retryable: bool = True,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        """Trying again sooner is of no use, says the service (`Retry-After`)."""
 
 
-def headers_for(key: str | None) -> dict[str, str]:
-    """The key, and the trace that the caller is in: `traceparent`, if its program has traces."""
+def headers_for(key: str | None, request_id: str | None = None) -> dict[str, str]:
+    """The key, the id that the service's logs shall show, and the trace that the caller is in:
+    `traceparent`, if its program has traces."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
+    if request_id:
+        headers["X-Request-ID"] = request_id
     if "opentelemetry.trace" in sys.modules:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -58,13 +75,20 @@ def verified_by(url: str, tls: ssl.SSLContext | None) -> ssl.SSLContext | bool:
 
 
 async def open_socket(
-    url: str, key: str | None, *, dead_s: float = 40.0, tls: ssl.SSLContext | None = None
+    url: str,
+    key: str | None,
+    *,
+    dead_s: float = 40.0,
+    tls: ssl.SSLContext | None = None,
+    request_id: str | None = None,
 ) -> ClientConnection:
     """Open a WebSocket.
 
     Args:
         tls: for `wss://`, see :func:`trusting`.
         dead_s: a service that answers no ping for so long is taken for gone.
+        request_id: what the service's logs shall call it; services take letters, digits and
+            `._:+/=@-`, at most 128, and choose another id for anything else.
 
     Raises:
         ServiceError: unreachable, or refused with the service's own sentence.
@@ -72,7 +96,7 @@ async def open_socket(
     try:
         return await connect(
             url,
-            additional_headers=headers_for(key),
+            additional_headers=headers_for(key, request_id),
             max_size=MAX_MESSAGE,
             open_timeout=CONNECT_S,
             close_timeout=min(CONNECT_S, dead_s / 4),  # the dead do not answer a close either
@@ -83,7 +107,8 @@ async def open_socket(
             ssl=tls if url.startswith("wss:") else None,
         )
     except InvalidStatus as error:
-        raise refusal(error.response.status_code, error.response.body or b"") from None
+        answer = error.response
+        raise refusal(answer.status_code, answer.body or b"", answer.headers) from None
     except (OSError, TimeoutError, InvalidHandshake) as error:
         raise ServiceError(f"{url} cannot be reached: {error or type(error).__name__}") from None
 
@@ -103,12 +128,31 @@ async def first_message(socket: ClientConnection, codec: Codec[M], expected: typ
     return message
 
 
-def refusal(status: int, body: bytes | bytearray) -> ServiceError:
+def refusal(
+    status: int, body: bytes | bytearray, headers: Mapping[str, str] | None = None
+) -> ServiceError:
     """The exception for an HTTP answer that is not a success."""
+    wait_s = _retry_after_s((headers or {}).get("Retry-After", ""))
     try:
         fields: dict[str, Any] = json.loads(body)
         return ServiceError(
-            fields["message"], code=fields["code"], retryable=bool(fields["retryable"])
+            fields["message"],
+            code=fields["code"],
+            retryable=bool(fields["retryable"]),
+            retry_after_s=wait_s,
         )
     except (ValueError, KeyError, TypeError):
-        return ServiceError(f"the service answered with HTTP status {status}", code="http")
+        sentence = f"the service answered with HTTP status {status}"
+        return ServiceError(sentence, code="http", retry_after_s=wait_s)
+
+
+def _retry_after_s(told: str) -> float | None:
+    """Seconds or a date (RFC 9110, section 10.2.3); None for anything else."""
+    told = told.strip()
+    if told.isascii() and told.isdigit():
+        return float(told[:_DIGITS])
+    try:
+        at = parsedate_to_datetime(told)
+    except ValueError:
+        return None
+    return max(0.0, (at - datetime.now(at.tzinfo)).total_seconds())

@@ -74,6 +74,7 @@ class ResumingAsrStream:
         key: str | None,
         options: Reconnect,
         tls: ssl.SSLContext | None = None,
+        request_id: str | None = None,
     ) -> None:
         self.ready: Ready
         self.connections = 0
@@ -85,6 +86,7 @@ class ResumingAsrStream:
         self._url = f"{url}/v1/stream/asr"
         self._key = key
         self._tls = tls
+        self._request_id = request_id
         self._options = options
         self._codec = server_codec()
         self._socket: ClientConnection
@@ -159,6 +161,10 @@ class ResumingAsrStream:
             self.ready = await first_message(socket, self._codec, Ready)
         self._use(socket, received=0)
 
+    async def close(self) -> None:
+        """Let go of the connection; more than once does no harm."""
+        await self._socket.close()
+
     async def run(self) -> None:
         """Send, receive and reconnect until the session is over; run as a task."""
         try:
@@ -173,7 +179,7 @@ class ResumingAsrStream:
             self._failure = ServiceError(repr(error), code="internal", retryable=False)
         finally:
             self._over = True
-            await self._socket.close()
+            await self.close()
         async with self._changed:
             self._changed.notify_all()
         await self._events.put(None)
@@ -257,14 +263,17 @@ class ResumingAsrStream:
             except (ServiceError, ConnectionClosed, TimeoutError) as error:
                 if isinstance(error, ServiceError) and not error.retryable:
                     raise
-                if time.monotonic() + pause > end:
+                told_s = getattr(error, "retry_after_s", None) or 0.0
+                if time.monotonic() + max(pause, told_s) > end:
                     raise ServiceError(
                         "the connection was lost and could not be made again within "
                         f"{options.give_up_s:g} s: {error or type(error).__name__}",
                         code="connection_lost",
+                        retry_after_s=told_s or None,
                     ) from None
             # Not in step with all others who lost theirs at the same time.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            wait_s = max(pause * random.uniform(0.5, 1.0), told_s * random.uniform(1.0, 1.25))
+            await asyncio.sleep(wait_s)
             pause = min(2 * pause, options.longest_pause_s)
 
     async def _begin_again(self) -> None:
@@ -288,7 +297,13 @@ class ResumingAsrStream:
         self._use(socket, received=resumed.received)
 
     async def _open(self, address: str) -> ClientConnection:
-        return await open_socket(address, self._key, dead_s=self._options.dead_s, tls=self._tls)
+        return await open_socket(
+            address,
+            self._key,
+            dead_s=self._options.dead_s,
+            tls=self._tls,
+            request_id=self._request_id,
+        )
 
     def _use(self, socket: ClientConnection, *, received: int) -> None:
         self._socket = socket

@@ -76,17 +76,20 @@ async def open_tts(
     key: str | None = None,
     dead_s: float = 40.0,
     tls: ssl.SSLContext | None = None,
+    request_id: str | None = None,
 ) -> AsyncIterator[TtsStream]:
     """Connect to `ws://host:port`.
 
     Args:
         dead_s: a service that answers no ping for so long is taken for gone.
         tls: for `wss://`, see :func:`.trusting`.
+        request_id: what the service's logs shall call it, see :func:`.open_socket`.
 
     Raises:
         ServiceError: unreachable or refused.
     """
-    socket = await open_socket(f"{url}/v1/stream/tts", key, dead_s=dead_s, tls=tls)
+    url = f"{url}/v1/stream/tts"
+    socket = await open_socket(url, key, dead_s=dead_s, tls=tls, request_id=request_id)
     async with socket:
         ready = await first_message(socket, server_codec(), Ready)
         yield TtsStream(socket, ready)
@@ -119,7 +122,7 @@ async def synthesize(
             ) as answer,
         ):
             if answer.status_code != 200:
-                raise refusal(answer.status_code, await answer.aread())
+                raise refusal(answer.status_code, await answer.aread(), answer.headers)
             async for block in answer.aiter_bytes():
                 yield block
     except httpx.HTTPError as error:

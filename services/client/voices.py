@@ -92,7 +92,7 @@ class Voices:
             what = error or type(error).__name__
             raise ServiceError(f"{self._http.base_url} failed: {what}") from None
         if not answer.is_success:
-            raise refusal(answer.status_code, answer.content)
+            raise refusal(answer.status_code, answer.content, answer.headers)
         return answer.content
 
 
