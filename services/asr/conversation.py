@@ -39,6 +39,7 @@ from services.asr.session import Session
 from services.asr.session_trace import SessionTrace
 from services.shared.protocol.base import PROTOCOL_VERSION, ErrorCode, Message, ProtocolError
 from services.shared.runtime.connection import SessionEnded, shutting_down
+from services.shared.runtime.endings import this_task
 from services.shared.runtime.inbox import Inbox
 from services.shared.runtime.lifecycle import Lifecycle
 from services.shared.runtime.quotas import Use
@@ -115,6 +116,7 @@ class Conversation:
             languages=capabilities.languages,
         )
         self._link.send(ready)
+        group.create_task(self._link.see_off())
         group.create_task(self._leave(group))
         group.create_task(self._listen())
         group.create_task(self._collect())
@@ -244,8 +246,7 @@ class Conversation:
         except SchedulerClosed as error:
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, str(error)) from None
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if this_task().cancelling():
                 raise  # the session is being ended, not the job given up
             raise TimeoutError("listening took too long") from None
         finally:

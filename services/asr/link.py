@@ -138,18 +138,20 @@ class Link:
         Raises:
             ClientGone, ProtocolError
         """
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._opening.close_when_left())
-            while True:
-                connection = self._current
-                if connection is None:
-                    await self._links.wait_for(self._present)
-                    continue
-                try:
-                    await connection.write()
-                except (ClientGone, ProtocolError) as loss:
-                    if connection is self._current:
-                        self._lose(connection, loss)
+        while True:
+            connection = self._current
+            if connection is None:
+                await self._links.wait_for(self._present)
+                continue
+            try:
+                await connection.write()
+            except (ClientGone, ProtocolError) as loss:
+                if connection is self._current:
+                    self._lose(connection, loss)
+
+    async def see_off(self) -> None:
+        """Close the connection that opened the session when another carries it; run as a task."""
+        await self._opening.close_when_left()
 
     async def finish(self, code: CloseCode, reason: str = "") -> None:
         """Send what is left and close. What is not heard of it may still be asked for."""

@@ -199,17 +199,20 @@ class Speaker:
         except TimeoutError:
             sentence = f"the voice was not computed within {limit_s:g} s"
             raise EngineError(sentence, code=ErrorCode.OVERLOADED) from None
+        except EngineError as error:
+            self._note_loss(error)
+            raise
         except Exception as error:
             raise self._told(error, "the engine failed on this reference audio") from error
         tensors: Tensors = made.value
         return tensors
 
-    def _told(self, error: Exception, otherwise: str) -> EngineError:
-        """What callers hear of a failure."""
+    def _note_loss(self, error: EngineError) -> None:
         if isinstance(error, EngineLost):
             self._lost = f"{self.engine.name}: {error.message}; restart the service"
-        if isinstance(error, EngineError):
-            return error
+
+    def _told(self, error: Exception, otherwise: str) -> EngineError:
+        """What callers hear of a failure that is not the engine's own word."""
         if isinstance(error, QueueFull):
             return EngineError(str(error), code=ErrorCode.OVERLOADED)
         if isinstance(error, SchedulerClosed):
@@ -233,6 +236,9 @@ class Speaker:
         except TimeoutError:
             self.abandon(stream)
             raise EngineError(f"no audio within {self._timeout_s:g} s") from None
+        except EngineError as error:
+            self._note_loss(error)
+            raise
         except Exception as error:
             raise self._told(error, "the engine failed on this text") from error
         self._note(stream, made)

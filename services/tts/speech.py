@@ -122,12 +122,7 @@ class Flight:
     async def piece(self, number: int, deadline: float) -> AudioPiece | None:
         while number >= len(self._pieces):
             if self._error is not None:
-                raise EngineError(
-                    self._error.message,
-                    code=self._error.code,
-                    retry_after_s=self._error.retry_after_s,
-                    retryable=self._error.retryable,
-                )
+                raise self._error.again()
             if self._ended:
                 return None
             if self._making is None:
@@ -160,7 +155,7 @@ class Flight:
         try:
             piece = await self._speech.next_piece(deadline)
         except EngineError as error:
-            self._error = error
+            self._error = error.again()
             self._landed(self, None)
         else:
             if piece is not None:

@@ -73,6 +73,11 @@ class LiveService:
         """How many tasks are on the service's event loop."""
         return len(asyncio.all_tasks(self._loop))
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected, as the server sees it."""
+        return len(self._server.server_state.connections)
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that carry `labels`, as `/metrics` tells it."""
         text = httpx.get(f"{self.http}/metrics", trust_env=False).text

@@ -6,7 +6,7 @@ import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -18,6 +18,7 @@ from services.shared.protocol.codec import encode
 from services.shared.runtime.auth import SUBPROTOCOL, USED_BY, Grant
 from services.shared.runtime.config import LimitsConfig
 from services.shared.runtime.edge import error_response, internal_error
+from services.shared.runtime.endings import forget_frames, this_task
 from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import Lifecycle
 
@@ -65,6 +66,10 @@ class _TokenBucket:
         return self._tokens >= 0
 
 
+def _never() -> bool:
+    return False
+
+
 class Connection:
     """Reads are limited in rate and idle time, writes in number and time."""
 
@@ -86,12 +91,12 @@ class Connection:
         self._receiver: asyncio.Task[Any] | None = None
         """Whoever waits for the next message."""
         self._interruption: Exception | None = None
-        self._busy: Callable[[], bool] = lambda: False
+        self._busy: Callable[[], bool] = _never
         self._listening_since = 0.0
         self._watched = False
         """A timer is running that will look for idleness."""
 
-    async def receive(self, busy: Callable[[], bool] = lambda: False) -> str | bytes:
+    async def receive(self, busy: Callable[[], bool] = _never) -> str | bytes:
         """The next message.
 
         Args:
@@ -105,7 +110,10 @@ class Connection:
         if self.left.done():
             raise ClientGone
         self._watch_idleness(busy)
-        event = await self._interruptible(self._websocket.receive())
+        try:
+            event = await self._interruptible(self._websocket.receive())
+        finally:
+            self._busy = _never  # it knows the session, which knows this connection
         if event["type"] == "websocket.disconnect":
             code = event.get("code", VANISHED)
             self._websocket.scope["close_code"] = code  # for the log
@@ -120,19 +128,16 @@ class Connection:
         in those. A message that came at the same moment stays in the socket's queue; nobody reads
         it any more.
         """
-        receiver = asyncio.current_task()
-        assert receiver is not None
-        cancelling = receiver.cancelling()
-        self._receiver = receiver
+        self._receiver = this_task()
+        cancelling = self._receiver.cancelling()
         try:
             return await receiving
         except asyncio.CancelledError:
-            interruption, self._interruption = self._interruption, None
-            if interruption is None or receiver.uncancel() > cancelling:
+            if self._interruption is None or self._receiver.uncancel() > cancelling:
                 raise  # the session itself is being ended
-            raise interruption from None
+            raise self._interruption from None
         finally:
-            self._receiver = None
+            self._receiver = self._interruption = None
 
     def _interrupt(self, interruption: Exception) -> None:
         if self._receiver is not None and self._interruption is None:
@@ -387,17 +392,15 @@ async def converse(
             SessionEnded, ClientGone or a fatal ProtocolError.
     """
     structlog.contextvars.bind_contextvars(session_id=peer.session_id)
-    ending: BaseException = SessionEnded()
+    ending: Exception = SessionEnded()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(peer.write())
             group.create_task(_limit_session(lifecycle, last_words_s))
             run(group)
-    except* (SessionEnded, ClientGone, ProtocolError) as endings:
-        ending = _first(endings)
-    except* Exception as failures:  # one session's fault never leaves it
-        log.error("session failed", exc_info=failures)
-        ending = internal_error()
+    except ExceptionGroup as endings:
+        ending = _reason(endings)
+        forget_frames(endings)
     await _say_goodbye(peer, lifecycle, ending)
 
 
@@ -419,7 +422,7 @@ def shutting_down() -> ProtocolError:
     return ProtocolError(ErrorCode.SHUTTING_DOWN, "the service is shutting down; connect again")
 
 
-async def _say_goodbye(peer: Peer, lifecycle: Lifecycle, ending: BaseException) -> None:
+async def _say_goodbye(peer: Peer, lifecycle: Lifecycle, ending: Exception) -> None:
     if isinstance(ending, ProtocolError):
         lifecycle.metrics.errors.labels(ending.code.value).inc()
         log.info("session ended", code=ending.code.value, quotes=ending.message)
@@ -431,9 +434,18 @@ async def _say_goodbye(peer: Peer, lifecycle: Lifecycle, ending: BaseException) 
         await peer.finish(ending.code, ending.reason)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The reason to tell: an ending that has something to say goes before a vanished client."""
-    found: list[BaseException] = []
+def _reason(endings: ExceptionGroup[Exception]) -> Exception:
+    """What to tell: a fault first, then an ending that has something to say, then a lost client."""
+    _, failures = endings.split((SessionEnded, ClientGone, ProtocolError))
+    if failures is not None:  # one session's fault never leaves it
+        log.error("session failed", exc_info=failures)
+        return internal_error()
+    return min(_flat(endings), key=lambda error: isinstance(error, ClientGone))
+
+
+def _flat(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
     for error in group.exceptions:
-        found.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
-    return min(found, key=lambda error: isinstance(error, ClientGone))
+        if isinstance(error, ExceptionGroup):
+            yield from _flat(error)
+        else:
+            yield error

@@ -278,7 +278,9 @@ class Scheduler(Generic[P, R]):
 
     def _work(self, lane: int) -> None:
         while (batch := self._take(lane)) is not None:
-            results = self._run_batch(batch.jobs)
+            fault = batch.jobs[0].fault
+            payloads = [job.payload for job in batch.jobs]
+            results = [fault] if fault is not None else self._run_together(payloads)
             run_s = time.monotonic() - batch.started
             with self._condition:
                 del self._running[lane]
@@ -362,19 +364,20 @@ class Scheduler(Generic[P, R]):
             cost = together
         return batch
 
-    def _run_batch(self, batch: list[_Job[P, R]]) -> Sequence[R | Exception]:
-        if batch[0].fault is not None:
-            return [batch[0].fault]
+    def _run_together(self, payloads: list[P]) -> Sequence[R | Exception]:
+        """Without the jobs: an error's traceback would be in a cycle with their futures."""
         try:
-            results = self._run([job.payload for job in batch])
-            if len(results) != len(batch):
-                raise RuntimeError(f"{self.name} gave {len(results)} results for {len(batch)} jobs")
+            results = self._run(payloads)
+            if len(results) != len(payloads):
+                raise RuntimeError(
+                    f"{self.name} gave {len(results)} results for {len(payloads)} jobs"
+                )
             return results
         except BaseException as error:  # noqa: BLE001 - whatever a model raises must reach its caller only
-            if len(batch) == 1:
+            if len(payloads) == 1:
                 return [_deliverable(error)]
             log.warning("batch failed; running its items alone", model=self.name, error=repr(error))
-            return [self._run_batch([job])[0] for job in batch]
+            return [self._run_together([payload])[0] for payload in payloads]
 
     def _deliver(
         self, batch: "_Batch[P, R]", results: Sequence[R | Exception], run_ms: float

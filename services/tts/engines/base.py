@@ -37,6 +37,16 @@ class EngineError(Exception):
         self.retryable = ERRORS[code].retryable if retryable is None else retryable
         """The same request may succeed later; None as an argument: as errors of this code do."""
 
+    def again(self) -> "EngineError":
+        """The same, to be kept or raised once more: without the frames that this one came through,
+        which may hold who keeps it."""
+        return EngineError(
+            self.message,
+            code=self.code,
+            retry_after_s=self.retry_after_s,
+            retryable=self.retryable,
+        )
+
 
 class EngineUnavailable(EngineError):
     """An engine cannot be made here; the sentence says what to install or to correct."""
