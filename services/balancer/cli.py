@@ -49,6 +49,13 @@ def nginx(
     trust: Annotated[
         list[str] | None, typer.Option(help="Network without limits, beside loopback.")
     ] = None,
+    trust_loopback: Annotated[
+        bool, typer.Option(help="Not where a proxy on this machine passes on bytes, not requests.")
+    ] = True,
+    behind: Annotated[
+        list[str] | None,
+        typer.Option(help="Network of a proxy in front, whose X-Forwarded-For counts."),
+    ] = None,
     asr_upload_mb: int = Uploads().asr_mb,
     tts_upload_mb: int = Uploads().tts_mb,
     whole: Annotated[
@@ -70,6 +77,7 @@ def nginx(
             listen=listen,
             server_name=server_name,
             tls=_tls(certificate, key, plain),
+            behind=tuple(behind or []),
             status=status,
             access_log=access_log,
             uploads=Uploads(asr_mb=asr_upload_mb, tts_mb=tts_upload_mb),
@@ -80,7 +88,7 @@ def nginx(
                 key_connections=key_connections,
                 key_rate=key_rate,
                 key_burst=2 * key_rate,
-                trusted=(*_DEFAULT.trusted, *(trust or [])),
+                trusted=(*(_DEFAULT.trusted if trust_loopback else ()), *(trust or [])),
             ),
         )
         text = render_whole(plan, whole.absolute()) if whole else render(plan)

@@ -83,7 +83,8 @@ class ClientLimits(_Strict):
     key_rate: int = Field(default=200, ge=0, le=1_000_000)
     key_burst: int = Field(default=400, ge=0, le=1_000_000)
     trusted: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
-    """Not limited: a telephone gateway brings many callers from one address, with one key."""
+    """Not limited: a telephone gateway brings many callers from one address, with one key. They
+    also decide by their `traceparent` what is traced."""
 
 
 class Uploads(_Strict):
@@ -106,6 +107,9 @@ class Plan(_Strict):
     listen: Listen = "443"
     server_name: HostName = "_"
     tls: Tls | None = None
+    behind: tuple[Network, ...] = ()
+    """Proxies in front of nginx, which tell by `X-Forwarded-For` whom they stand for. Without them
+    whoever comes through a proxy has that one's address, and is never trusted."""
     status: Listen | None = None
     """Where nginx tells its own counters (`/status`), e.g. `127.0.0.1:8009`."""
     limits: ClientLimits = ClientLimits()

@@ -17,6 +17,13 @@ _KEPT = 32
 """Idle connections to instances that are kept for HTTP requests, in each worker."""
 
 
+_HSTS = 'add_header Strict-Transport-Security "max-age=63072000" always;\n'
+_OWN_ANSWER = (  # a location with headers of its own has none of the server's
+    "default_type application/json;\n",
+    "add_header X-Request-ID $voice_request_id always;\n",
+    "add_header Access-Control-Allow-Origin * always;\n",
+    "add_header Access-Control-Expose-Headers 'Retry-After, X-Request-ID' always;\n",
+)
 _FIELD = re.compile(r"@\{([a-z_]+)\}")
 """nginx's own variables begin with `$`, and its named locations are not in braces."""
 
@@ -24,6 +31,7 @@ _FIELD = re.compile(r"@\{([a-z_]+)\}")
 def render(plan: Plan) -> str:
     """The configuration for nginx's http context: a file of `/etc/nginx/conf.d`."""
     others = [name for name in plan.tts if name != plan.default_tts]
+    hsts = _HSTS if plan.tls else ""
     return _filled(
         "voice.conf.in",
         default_tts=plan.default_tts,
@@ -43,9 +51,10 @@ def render(plan: Plan) -> str:
         listen=f"{plan.listen} ssl" if plan.tls else plan.listen,
         server_name=plan.server_name,
         tls=_tls(plan),
-        hsts='    add_header Strict-Transport-Security "max-age=63072000" always;\n'
-        if plan.tls
-        else "",
+        hsts=f"    {hsts}" if hsts else "",
+        own_answer="".join(f"        {line}" for line in (*_OWN_ANSWER, hsts) if line),
+        trust_forwarded="$voice_trusted_address" if plan.behind else "0",
+        behind=_behind(plan),
         access_log=f"{plan.access_log} voice_json" if plan.access_log else "off",
         asr_mb=str(plan.uploads.asr_mb),
         tts_mb=str(plan.uploads.tts_mb),
@@ -167,6 +176,14 @@ def _redirect_server(plan: Plan) -> str:
         "    location /.well-known/acme-challenge/ { root /var/www/html; }  # certbot --webroot\n"
         f"    location / {{ return 308 https://$host{port}$request_uri; }}\n}}\n"
     )
+
+
+def _behind(plan: Plan) -> str:
+    """Whose word is taken for where a request came from."""
+    if not plan.behind:
+        return ""
+    proxies = "".join(f"    set_real_ip_from {network};\n" for network in plan.behind)
+    return f"{proxies}    real_ip_header X-Forwarded-For;\n    real_ip_recursive on;\n"
 
 
 def _tls(plan: Plan) -> str:

@@ -47,7 +47,7 @@ class OtelTracer:
         parent = self._propagator.extract(headers)
         links: list[Link] = []
         if not self._trust_parent:
-            # The id would decide as well as the flag: the sampler goes by it. So a trace of our own.
+            # Not only the flag but the id decides, because the sampler goes by it: a trace of ours.
             callers = trace.get_current_span(parent).get_span_context()
             links = [Link(callers)] if callers.is_valid else []
             parent = Context()

@@ -40,6 +40,7 @@ def is_refusal(answer: httpx.Response, status: int, code: ErrorCode, *, retryabl
     if retryable:
         assert answer.headers["Retry-After"] == "2"
     assert answer.headers["X-Request-ID"]
+    assert answer.headers["Access-Control-Allow-Origin"] == "*", "no page could read it"
     return (answer.status_code, body["code"], body["retryable"]) == (status, code, retryable)
 
 
@@ -237,6 +238,18 @@ async def test_keys_and_traces_go_through_and_probes_are_nginxs_own(front: Start
     assert "x-voice-probe" not in headers
 
 
+async def test_a_strangers_trace_stays_outside(front: StartFront) -> None:
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    strangers = ClientLimits(trusted=())
+    async with (
+        listening() as instance,
+        front(asr=(instance.address,), limits=strangers) as via,
+        http() as client,
+    ):
+        await client.get(f"{via.http}/v1/stream/asr", headers=trace)
+    assert "traceparent" not in instance.requests[0][1]
+
+
 async def test_a_request_gets_an_id_unless_it_has_a_harmless_one(front: StartFront) -> None:
     async with listening() as instance, front(asr=(instance.address,)) as via, http() as client:
         for given in ({}, {"X-Request-ID": 'no "quotes"'}, {"X-Request-ID": "x" * 129}):
@@ -348,6 +361,66 @@ async def test_a_gateway_on_this_machine_is_not_limited(front: StartFront, asr_p
     async with front(asr=asr_pair.addresses, limits=limits) as via, AsyncExitStack() as stack:
         for _ in range(5):
             await stack.enter_async_context(session(via.ws))
+
+
+TIGHT = ClientLimits(address_rate=1, address_burst=0)
+
+
+async def statuses(via: Front, *sent: dict[str, str]) -> list[int]:
+    async with http() as client:
+        url = f"{via.http}/v1/stream/asr"
+        return [(await client.get(url, headers=headers)).status_code for headers in sent]
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
+async def test_who_comes_through_a_proxy_on_this_machine_is_not_trusted(
+    front: StartFront, asr_pair: Pair, header: str
+) -> None:
+    async with front(asr=asr_pair.addresses, limits=TIGHT) as via:
+        assert await statuses(via, {}, {}) == [404, 404], "a program of this machine"
+        assert await statuses(via, {header: "a"}, {header: "127.0.0.1"}) == [404, 429]
+
+
+async def test_behind_a_known_proxy_each_caller_has_an_address_of_its_own(
+    front: StartFront, asr_pair: Pair
+) -> None:
+    def by(client: str) -> dict[str, str]:
+        return {"X-Forwarded-For": client}
+
+    limits = TIGHT.model_copy(update={"trusted": ("127.0.0.0/8", "10.0.0.7/32")})
+    behind = ("127.0.0.0/8",)
+    async with front(asr=asr_pair.addresses, limits=limits, behind=behind) as via:
+        assert await statuses(via, by("1.2.3.4"), by("1.2.3.5"), by("1.2.3.4")) == [404, 404, 429]
+        # What a caller claims stands before what the proxy adds.
+        assert await statuses(via, by("127.0.0.1, 1.2.3.6"), by("10.0.0.7, 1.2.3.6")) == [404, 429]
+        assert await statuses(via, *[by("10.0.0.7")] * 3) == [404] * 3, "a gateway that is trusted"
+
+
+async def raw(via: Front, request: bytes) -> httpx.Response:
+    """What is answered to bytes that no client library would send."""
+    host, _, port = via.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = [line.split(": ", 1) for line in lines[1:] if line]
+    body = await reader.read()
+    writer.close()
+    return httpx.Response(int(lines[0].split()[1]), headers=dict(headers), content=body)
+
+
+async def test_what_nginx_cannot_read_it_refuses_in_the_services_shape(front: StartFront) -> None:
+    end = b"Connection: close\r\n\r\n"
+    async with front() as via:
+        for request in (
+            b"POST /v1/synthesize HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40_000 + b"\r\n" + end,
+            b"POST /v1/synthesize HTTP/1.1\r\n" + end,
+            b"POST /v1/synthesize HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n" + end,
+            b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n" + end,
+            b"\x16\x03\x01 no HTTP at all\r\n\r\n",
+        ):
+            answer = await raw(via, request)
+            assert is_refusal(answer, 400, ErrorCode.INVALID_MESSAGE, retryable=False), request[:40]
 
 
 async def test_a_large_upload_gets_through_and_a_larger_one_does_not(
