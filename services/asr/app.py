@@ -19,7 +19,7 @@ from services.shared.runtime.tracing import create_tracer
 
 _MULTIPART_OVERHEAD = 1 << 16
 _JSON_BYTES = 1 << 14
-"""Of other requests than files: the framework reads and parses them before it looks at keys."""
+"""Of other requests than files."""
 
 
 def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:

@@ -19,7 +19,7 @@ from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 from services.shared.protocol.codec import encode
 from services.shared.runtime.auth import Grant
 from services.shared.runtime.connection import shutting_down
-from services.shared.runtime.grants import admitted_request, requires
+from services.shared.runtime.grants import KeyedRoute, admitted_request, requires
 from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.quotas import Use
@@ -50,7 +50,7 @@ class TranscribeForm(Message):
 
 
 def transcribe_routes(service: AsrService) -> APIRouter:
-    router = APIRouter(dependencies=[Depends(requires(Scope.ASR))])
+    router = APIRouter(dependencies=[Depends(requires(Scope.ASR))], route_class=KeyedRoute)
     upload = service.config.upload
     places = asyncio.Semaphore(upload.max_concurrent)
 

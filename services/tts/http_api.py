@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.shared.media.encode import FileFormat, StreamEncoder
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
-from services.shared.runtime.grants import admitted_request, grant_of, requires
+from services.shared.runtime.grants import KeyedRoute, admitted_request, grant_of, requires
 from services.shared.runtime.keys import Scope as KeyScope
 from services.shared.runtime.quotas import Use
 from services.shared.runtime.tracing import current_span
@@ -59,7 +59,7 @@ class SynthesizeRequest(Message):
 
 
 def speech_routes(service: TtsService) -> APIRouter:
-    router = APIRouter(dependencies=[Depends(requires(KeyScope.TTS))])
+    router = APIRouter(dependencies=[Depends(requires(KeyScope.TTS))], route_class=KeyedRoute)
 
     @router.get("/v1/voices/{voice}/sample", response_class=StreamingResponse, responses=_AUDIO)
     async def sample(voice: str, request: Request, format: FileFormat = FileFormat.WAV) -> Response:

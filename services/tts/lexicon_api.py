@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
-from services.shared.runtime.grants import requires
+from services.shared.runtime.grants import KeyedRoute, requires
 from services.shared.runtime.keys import Scope
 from services.tts.engines.checks import same_language
 from services.tts.lexicon import MAX_SAY, MAX_WORD, Entry, Lexicon, LexiconError, checked_entry
@@ -33,7 +33,7 @@ class LexiconList(Message):
 
 
 def lexicon_routes(service: TtsService) -> APIRouter:
-    router = APIRouter(prefix="/v1/lexicon")
+    router = APIRouter(prefix="/v1/lexicon", route_class=KeyedRoute)
     reading = [Depends(requires(Scope.TTS, Scope.LEXICON))]
     writing = [Depends(requires(Scope.LEXICON))]
     store = service.lexicon

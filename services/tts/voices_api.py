@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
-from services.shared.runtime.grants import admitted_request, grant_of, requires
+from services.shared.runtime.grants import KeyedRoute, admitted_request, grant_of, requires
 from services.shared.runtime.keys import Scope
 from services.shared.runtime.uploads import documented_form, received_form
 from services.tts.cloning.maker import Wish
@@ -29,7 +29,7 @@ from services.tts.voice_messages import (
 
 
 def voice_routes(service: TtsService) -> APIRouter:
-    router = APIRouter(prefix="/v1/voices")
+    router = APIRouter(prefix="/v1/voices", route_class=KeyedRoute)
     reading = [Depends(requires(Scope.TTS, Scope.VOICES))]
     writing = [Depends(requires(Scope.VOICES))]
     wanted = service.config.voices.reference

@@ -267,11 +267,35 @@ async def upgraded(url: str, headers: dict[str, str], offered: list[str]) -> tup
         return refusal.response.status_code, body["code"]
 
 
+KEYLESS = next(key for key in CREDENTIALS if key.name == "narrow token")
+
+
+@pytest.mark.parametrize("service", ["asr", "tts"])
+@pytest.mark.parametrize(("bearer", "status"), [(None, 401), (KEYLESS.bearer, 403)])
+async def test_the_key_is_looked_at_before_the_body(
+    apps: dict[str, LiveService], service: str, bearer: str | None, status: int
+) -> None:
+    """Of each route: what was announced has not come when the refusal does."""
+    host, _, port = apps[service].address.rpartition(":")
+    for method, path in ours(service):
+        if method in ("GET", "WS"):
+            continue
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for name, value in VALUES.items():
+            path = path.replace(name, value)
+        key = f"Authorization: Bearer {bearer}\r\n" if bearer else ""
+        head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}{key}Content-Length: 100\r\n\r\n{{".encode())
+        async with asyncio.timeout(2):
+            line = await reader.readline()
+        assert int(line.split()[1]) == status, f"{method} {path}"
+        writer.close()
+
+
 @pytest.mark.parametrize("service", ["asr", "tts"])
 async def test_nobody_without_a_key_makes_a_service_read_megabytes_of_json(
     apps: dict[str, LiveService], service: str
 ) -> None:
-    """The framework parses a body before it asks for the key, and callers wait meanwhile."""
     async with httpx.AsyncClient(base_url=apps[service].http, trust_env=False) as http:
         body = b"[" + b"0," * 500_000 + b"0]"
         headers = {"Content-Type": "application/json"}

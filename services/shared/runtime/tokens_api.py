@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AwareDatetime, Field
 
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
-from services.shared.runtime.grants import grant_of, requires
+from services.shared.runtime.grants import KeyedRoute, grant_of, requires
 from services.shared.runtime.keys import Scope
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.quotas import Allowance
@@ -43,7 +43,7 @@ class TokenAnswer(Message):
 
 
 def token_routes() -> APIRouter:
-    router = APIRouter(tags=["keys"])
+    router = APIRouter(tags=["keys"], route_class=KeyedRoute)
 
     @router.post(
         "/v1/tokens",
