@@ -7,7 +7,7 @@ which asks the dialogue and hands its commands on without ever waiting.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -35,6 +35,7 @@ from examples.voice_agent.ports import (
     ToolContext,
     ToolResult,
 )
+from examples.voice_agent.refusals import is_final, wait_s
 from examples.voice_agent.sentences import Sentence
 from examples.voice_agent.tape import Tape
 from examples.voice_agent.transport import (
@@ -90,10 +91,11 @@ class Conversation:
         self._tape = Tape(self._audio.bytes_per_s / 1000, recording.agent) if recording else None
         sent = self._tape.sent if self._tape else None
         self._mouth = Mouth(transport, self._tell, sent)
+        call_id, audio = transport.info.call_id, self._audio
         self._voice = Voice(
-            services.tts_url, services.tts_key, config, self._audio, self._mouth, self._tell
+            services.tts_url, services.tts_key, config, audio, self._mouth, self._tell, call_id
         )
-        self._ears = Ears(services.asr_url, services.asr_key, config, self._audio, self._tell)
+        self._ears = Ears(services.asr_url, services.asr_key, config, audio, self._tell, call_id)
         self._tasks: asyncio.TaskGroup
         self._running: set[asyncio.Task[None]] = set()
         self._requests: dict[int, asyncio.Task[None]] = {}
@@ -272,7 +274,7 @@ class Conversation:
         warming = self._start(self._warm())
         try:
             async with asyncio.timeout(_PREPARE_S):
-                await self._phrases.render(self._config, self._audio, [greeting])
+                await self._render([greeting])
                 await self._ears.connected.wait()
                 await self._transport.answer()
         except TransportClosed:
@@ -289,12 +291,18 @@ class Conversation:
         while True:
             try:
                 texts = [self._sentences.get(sentence, "") for sentence in _BY_URGENCY]
-                await self._phrases.render(self._config, self._audio, texts)
+                await self._render(texts)
             except ServiceError as error:
                 _log.warning("sentences cannot be rendered", error=str(error))
-                await asyncio.sleep(_RENDER_AGAIN_S)
+                if is_final(error, _RENDER_AGAIN_S):
+                    return
+                await asyncio.sleep(wait_s(error, _RENDER_AGAIN_S))
             else:
                 return
+
+    async def _render(self, texts: Sequence[str]) -> None:
+        call_id = self._transport.info.call_id
+        await self._phrases.render(self._config, self._audio, texts, call_id=call_id)
 
     async def _warm(self) -> None:
         messages = self._dialogue.history.messages()

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.events import (
+    Broken,
     Event,
     FinalHeard,
     HearingBack,
@@ -18,6 +19,7 @@ from examples.voice_agent.events import (
     SpeechBegan,
     SpeechResumed,
 )
+from examples.voice_agent.refusals import is_final, wait_s
 from examples.voice_agent.unanswered import Unanswered
 from services.asr.messages import (
     Encoding,
@@ -57,11 +59,15 @@ class Ears:
         config: AgentConfig,
         audio: AudioFormat,
         tell: Callable[[Event], None],
+        call_id: str | None = None,
     ) -> None:
         self.sent_s = 0.0
         """Audio that was sent to the service."""
         self.connected = asyncio.Event()
         self._url, self._key = url, key
+        self._call_id = call_id
+        """By it the service's logs tell of the call."""
+        self._patience_s = config.limits.asr_away_s
         self._audio = audio
         self._tell = tell
         self._waiting: deque[bytes] = deque()
@@ -88,16 +94,20 @@ class Ears:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled, or the service refuses for longer than a call can wait."""
         pause = _FIRST_PAUSE_S
         replaced_at = -_SHORT_S
         while True:
+            failure: Exception | None = None
             try:
                 async with self._session() as stream:
                     pause = _FIRST_PAUSE_S
                     await self._use(stream)
                 reason = "the ASR service ended the session"
             except (ServiceError, TimeoutError, OSError) as error:
+                if is_final(error, self._patience_s):
+                    return self._tell(Broken(f"the ASR service refuses: {error}"))
+                failure = error
                 reason = f"the ASR service is away: {error or 'no answer in time'}"
             was_good = self.connected.is_set() and time.monotonic() - replaced_at > _SHORT_S
             self.connected.clear()
@@ -106,7 +116,7 @@ class Ears:
                 replaced_at = time.monotonic()
                 continue  # with another session, while the caller notices nothing
             self._tell(HearingLost(reason))
-            await asyncio.sleep(pause)
+            await asyncio.sleep(wait_s(failure, pause))
             pause = min(_LONGEST_PAUSE_S, 2 * pause)
 
     @asynccontextmanager
@@ -118,7 +128,13 @@ class Ears:
         """
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(_REPLACE_S if self._replacing else _CONNECT_S):
-                opened = open_asr(self._url, self._start, key=self._key, reconnect=_RECONNECT)
+                opened = open_asr(
+                    self._url,
+                    self._start,
+                    key=self._key,
+                    reconnect=_RECONNECT,
+                    request_id=self._call_id,
+                )
                 stream = await stack.enter_async_context(opened)
             again = self._unanswered.take()
             if self._replacing:

@@ -52,8 +52,12 @@ class PhraseBook:
         texts: Iterable[str],
         *,
         limit_s: float = 10.0,
+        call_id: str | None = None,
     ) -> None:
         """Make those that are missing; each gets `limit_s`.
+
+        Args:
+            call_id: of the call that needs them, for the service's logs.
 
         Raises:
             ServiceError: the TTS service cannot be reached, or does not speak this.
@@ -62,7 +66,7 @@ class PhraseBook:
         if not missing:
             return
         try:
-            async with open_tts(self._url, key=self._key) as stream:
+            async with open_tts(self._url, key=self._key, request_id=call_id) as stream:
                 for number, text in enumerate(missing):
                     start = start_for(config, audio, f"phrase-{number}")
                     async with asyncio.timeout(limit_s):

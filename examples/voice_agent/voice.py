@@ -11,15 +11,17 @@ from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.events import (
     AudioCame,
     AudioComplete,
+    Broken,
     Event,
     SpeechFailed,
     TimedWord,
     WordsTimed,
 )
+from examples.voice_agent.refusals import is_final, wait_s
 from services.client.connection import ServiceError
 from services.client.tts import TtsStream, open_tts
 from services.shared.audio.pcm import AudioFormat
-from services.shared.protocol.base import Error
+from services.shared.protocol.base import Error, ErrorCode
 from services.tts.messages import (
     AudioFinished,
     AudioStarted,
@@ -31,6 +33,8 @@ from services.tts.messages import (
 _DEAD_S = 4.0
 """A service that answers no ping for so long is left for another connection."""
 _CONNECT_S = 2.0
+_PATIENCE_S = 5.0
+"""Nobody is kept waiting in silence for longer."""
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 2.0
 
@@ -76,8 +80,11 @@ class Voice:
         audio: AudioFormat,
         sink: AudioSink,
         tell: Callable[[Event], None],
+        call_id: str | None = None,
     ) -> None:
         self._url, self._key = url, key
+        self._call_id = call_id
+        """By it the service's logs tell of the call."""
         self._config = config
         self._audio = audio
         self._sink = sink
@@ -109,21 +116,26 @@ class Voice:
             self._orders.put_nowait((what, (utterance, attempt), text))
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled, or the service refuses for longer than a call can wait."""
         pause = _FIRST_PAUSE_S
         while True:
+            failure: Exception | None = None
             try:
                 async with AsyncExitStack() as stack:
                     async with asyncio.timeout(_CONNECT_S):
-                        opened = open_tts(self._url, key=self._key, dead_s=_DEAD_S)
+                        opened = open_tts(
+                            self._url, key=self._key, dead_s=_DEAD_S, request_id=self._call_id
+                        )
                         stream = await stack.enter_async_context(opened)
                     pause = _FIRST_PAUSE_S
                     await self._use(stream)
                 reason = "the TTS service closed the connection"
             except (ServiceError, ConnectionClosed, OSError, TimeoutError) as error:
-                reason = f"the TTS service is away: {error}"
+                failure, reason = error, f"the TTS service is away: {error}"
             self._fail_all(reason)
-            await asyncio.sleep(pause)
+            if failure is not None and is_final(failure, _PATIENCE_S):
+                return self._tell(Broken(f"the TTS service refuses: {failure}"))
+            await asyncio.sleep(wait_s(failure, pause))
             pause = min(_LONGEST_PAUSE_S, 2 * pause)
 
     async def _use(self, stream: TtsStream) -> None:
@@ -133,8 +145,10 @@ class Voice:
             async for _, message in stream.events():
                 if isinstance(message, bytes):
                     self._take_audio(message)
-                else:
-                    self._take(message)
+                    continue
+                self._take(message)
+                if isinstance(message, Error) and message.code is ErrorCode.QUOTA_EXCEEDED:
+                    raise ServiceError(message.message, code=message.code)
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)

@@ -155,16 +155,19 @@ async def calling(
     *,
     phrases: PhraseBook | None = None,
     audio_format: AudioFormat = TELEPHONE,
+    info: CallInfo = INFO,
+    asr_key: str | None = None,
+    tts_key: str | None = None,
 ) -> AsyncIterator[LiveCall]:
     """Place a call; the caller hangs up at the end if nobody else has."""
-    line = LoopbackTransport(INFO, audio_format)
+    line = LoopbackTransport(info, audio_format)
     ledger, tracks = Ledger(), Tracks()
     async with OpenAiLanguageModel(config.llm) as model, asyncio.TaskGroup() as tasks:
         conversation = Conversation(
             config,
             line,
-            SpeechServices(asr_url, tts_url),
-            phrases or PhraseBook(tts_url),
+            SpeechServices(asr_url, tts_url, asr_key, tts_key),
+            phrases or PhraseBook(tts_url, tts_key),
             model,
             SmallToolBox(),
             ledger,
