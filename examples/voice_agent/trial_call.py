@@ -65,9 +65,10 @@ class _Notes:
         self.entries.append(entry)
         self.news.set()
 
-    def answers(self) -> list[AgentTurn]:
+    def answers(self, *others: str) -> list[AgentTurn]:
+        """What the agent answered, or what it said of these other kinds."""
         turns = [each for each in self.entries if isinstance(each, AgentTurn)]
-        return [turn for turn in turns if turn.kind == "answer"]
+        return [turn for turn in turns if turn.kind in ("answer", *others)]
 
     def has(self, *kinds: type) -> bool:
         return any(isinstance(entry, kinds) for entry in self.entries)
@@ -104,7 +105,7 @@ async def place_trial_call(config: AgentConfig, services: SpeechServices) -> Tri
         silent = not config.language_pack().sentences.get(Sentence.GREETING)
         await notes.until(lambda: silent or notes.has(AgentTurn), _GREETING_S)
         line.say(question)
-        await notes.until(lambda: bool(notes.answers()), _ANSWER_S)
+        await notes.until(lambda: bool(notes.answers("apology")), _ANSWER_S)
         line.caller_hangs_up()
         await talking
     heard = " ".join(each.text for each in notes.entries if isinstance(each, CallerTurn))

@@ -391,7 +391,7 @@ time.sleep(60)
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_hundred_restarts_leave_nothing_behind(start: Start) -> None:
+def test_many_restarts_leave_nothing_behind(start: Start) -> None:
     engine = start(POLICY.model_copy(update={"max_restarts": 1000, "backoff_s": 0.0}))
     us = psutil.Process()
     numbers = itertools.count()  # the same text would not be spoken a third time
@@ -408,7 +408,7 @@ def test_a_hundred_restarts_leave_nothing_behind(start: Start) -> None:
     shared = Path("/dev/shm")
     segments = len(list(shared.iterdir())) if shared.is_dir() else 0
     before = (us.num_fds(), threading.active_count(), len(us.children()))
-    for _ in range(100):
+    for _ in range(30):
         lose()
     assert (us.num_fds(), threading.active_count(), len(us.children())) == before
     assert not any(child.status() == psutil.STATUS_ZOMBIE for child in us.children())
