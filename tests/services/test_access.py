@@ -338,8 +338,11 @@ async def test_pages_of_elsewhere_are_refused_before_the_upgrade(house: House) -
 async def test_a_form_of_another_page_does_nothing(house: House) -> None:
     live = await asyncio.to_thread(lambda: house.tts(keys_file=None))
     async with client(live, Origin=EVIL) as http:
-        refused = await make_voice(http)
-        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        for refused in (
+            await make_voice(http),
+            await http.post("/v1/voices", files={"file": bytes(20_000_000)}),
+        ):
+            assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
         assert "access-control-allow-origin" not in refused.headers
     async with client(live) as http:
         listed = (await http.get("/v1/voices")).json()["voices"]
@@ -368,6 +371,25 @@ async def test_a_page_that_may_reads_answers_and_refusals(house: House) -> None:
         assert refused.headers["access-control-allow-origin"] == APP
     async with client(live, Origin=EVIL) as http:
         assert (await http.options("/v1/synthesize", headers=asking)).status_code == 403
+
+
+async def test_a_page_that_may_reads_refusals_of_its_body_and_our_faults(house: House) -> None:
+    live = await asyncio.to_thread(lambda: house.tts(keys_file=None, allowed_origins=[APP]))
+
+    def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with client(live, Origin=APP) as http:
+        large = await http.post("/v1/synthesize", content=b" " * 5_000_000)
+        assert (large.status_code, large.json()["code"]) == (413, "message_too_large")
+        live.lifecycle.gates.append(fail)
+        fault = await http.post("/v1/synthesize", json={"text": "Hi."})
+        assert (fault.status_code, fault.json()["code"]) == (500, "internal")
+        for answer in (large, fault):
+            assert answer.headers["access-control-allow-origin"] == APP
+            assert answer.headers["vary"] == "Origin"
+            assert "Retry-After" in answer.headers["access-control-expose-headers"]
+            assert answer.headers["x-request-id"]
 
 
 async def test_without_a_list_no_page_reads_anything(house: House) -> None:

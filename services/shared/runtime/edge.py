@@ -22,7 +22,7 @@ from services.shared.runtime.keys import Scope as KeyScope
 from services.shared.runtime.lifecycle import Lifecycle, Phase, lifecycle_of
 from services.shared.runtime.observing import REQUEST_ID, Observing
 from services.shared.runtime.openapi import document_errors
-from services.shared.runtime.origins import OriginCheck, Origins
+from services.shared.runtime.origins import EXPOSED, OriginCheck, Origins
 from services.shared.runtime.tokens_api import token_routes
 from services.shared.runtime.tracing import NO_TRACER, Tracer
 
@@ -86,7 +86,7 @@ def health_routes(*, open_metrics: bool) -> APIRouter:
     return router
 
 
-def install_error_handlers(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI, origins: Origins) -> None:
     """Give every failure, also the framework's own, the one shape of error."""
 
     @app.exception_handler(ProtocolError)
@@ -119,13 +119,14 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
-        # Here the middleware that names requests is left already.
+        # Here the middleware that names requests and lets pages read is left already.
         request_id = request.scope["request_id"]
         log.error(
             "unexpected failure", path=request.url.path, request_id=request_id, exc_info=error
         )
         answer = _counted(request, internal_error())
         answer.headers[REQUEST_ID] = request_id
+        answer.headers.update(origins.reading(request.headers.get("origin")))
         return answer
 
 
@@ -248,20 +249,22 @@ def build_app(
     app = FastAPI(title=title, description=description, version="1")
     app.state.lifecycle = lifecycle
     server = server or ServerConfig()
-    _guard_origins(app, server.allowed_origins, locked=bool(lifecycle.keys))
+    origins = Origins(server.allowed_origins, locked=bool(lifecycle.keys))
+    # Each one is around those before it.
     app.add_middleware(BodyLimit, max_bytes=max_body, larger=larger_bodies)
+    _guard_origins(app, server.allowed_origins, origins)
     app.add_middleware(Observing, metrics=lifecycle.metrics, tracer=tracer)
     open_metrics = server.open_metrics
     if open_metrics is None:
         open_metrics = is_loopback(server.host)
     app.include_router(health_routes(open_metrics=open_metrics))
     app.include_router(token_routes())
-    install_error_handlers(app)
+    install_error_handlers(app, origins)
     document_errors(app)
     return app
 
 
-def _guard_origins(app: FastAPI, allowed: Sequence[str], *, locked: bool) -> None:
+def _guard_origins(app: FastAPI, allowed: Sequence[str], origins: Origins) -> None:
     """Refuse other pages, and let those that are permitted read the answers."""
     if allowed:
         app.add_middleware(
@@ -269,7 +272,6 @@ def _guard_origins(app: FastAPI, allowed: Sequence[str], *, locked: bool) -> Non
             allow_origins=allowed,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["Location", "Retry-After", "X-Sample-Rate"],
+            expose_headers=EXPOSED,
         )
-    # The last one is outermost of these.
-    app.add_middleware(OriginCheck, origins=Origins(allowed, locked=locked), refuse=error_response)
+    app.add_middleware(OriginCheck, origins=origins, refuse=error_response)

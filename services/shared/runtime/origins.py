@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.shared.protocol.base import ErrorCode, ProtocolError
 
 ANY = "*"
+EXPOSED = ("Location", "Retry-After", "X-Request-ID", "X-Sample-Rate")
+"""Headers of answers that pages may read beside the few that they always may."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
@@ -60,6 +62,17 @@ class Origins:
         scheme = origin.partition("://")[0]
         own = _without_default_port(f"{scheme}://{host.lower()}")
         return origin == own and (self._locked or _hostname(own) in _LOOPBACK)
+
+    def reading(self, origin: str | None) -> dict[str, str]:
+        """Headers that let a page of this origin read an answer, where the list has it (CORS)."""
+        if origin is None or not self._allowed:
+            return {}
+        told = {"Access-Control-Expose-Headers": ", ".join(EXPOSED)}
+        if ANY in self._allowed:
+            return {**told, "Access-Control-Allow-Origin": ANY}
+        if origin in self._allowed:
+            told["Access-Control-Allow-Origin"] = origin
+        return {**told, "Vary": "Origin"}
 
 
 class OriginCheck:
