@@ -61,14 +61,27 @@ async def conversing(config: BridgeConfig) -> AsyncIterator["Conversation"]:
     """
     factory = config.conversation.factory
     if factory == AGENTS:
-        from examples.asterisk_bridge.agent_calls import agent_calls
-
-        async with agent_calls(config) as converse:
+        async with _agents(config) as converse:
             yield converse
     else:
         from examples.asterisk_bridge.bridge import load_conversation
 
         yield load_conversation(factory)
+
+
+@contextlib.asynccontextmanager
+async def _agents(config: BridgeConfig) -> AsyncIterator["Conversation"]:
+    from examples.asterisk_bridge.media.base import FORMATS
+    from examples.voice_agent.agent_calls import agent_calls
+    from examples.voice_agent.store.errors import StoreError
+
+    async with contextlib.AsyncExitStack() as stack:
+        opening = agent_calls(config.agents, FORMATS[config.media.format].audio)
+        try:
+            calls = await stack.enter_async_context(opening)
+        except StoreError as error:
+            raise ConfigError(str(error)) from None
+        yield calls
 
 
 def configure_logging(config: LogConfig) -> None:

@@ -11,12 +11,13 @@ import structlog
 from examples.asterisk_bridge.ari import Ari, AriError
 from examples.asterisk_bridge.ari_events import Channel, StasisStart
 from examples.asterisk_bridge.ari_socket import AriSocket
-from examples.asterisk_bridge.calls import Call
+from examples.asterisk_bridge.calls import Call, call_info
 from examples.asterisk_bridge.config import BridgeConfig, ConfigError
+from examples.asterisk_bridge.giving_back import Outcome
 from examples.asterisk_bridge.load import LoopLag
 from examples.asterisk_bridge.media.choice import MediaFactory, choose_media
 from examples.asterisk_bridge.registry import Registry
-from examples.asterisk_bridge.transport import Conversation
+from examples.asterisk_bridge.transport import Conversation, NotesRefusals
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,9 @@ class Bridge:
         self._make_media = make_media
         self._converse = converse
         self.lag = LoopLag()
-        self.registry = Registry(config, ari, self._make_call, lambda: self.lag.worst_s)
+        self.registry = Registry(
+            config, ari, self._make_call, lambda: self.lag.worst_s, self._note_refused
+        )
         self.socket = AriSocket(config.ari, self._on_start, self.registry.reconcile)
 
     def _make_call(self, channel: Channel, args: tuple[str, ...]) -> Call:
@@ -48,6 +51,10 @@ class Bridge:
             make_media=self._make_media,
             converse=self._converse,
         )
+
+    def _note_refused(self, channel: Channel, args: tuple[str, ...], why: Outcome) -> None:
+        if isinstance(self._converse, NotesRefusals):
+            self._converse.refused(call_info(channel.id, channel, args), why)
 
     def _on_start(self, event: StasisStart) -> None:
         self.registry.on_start(event)

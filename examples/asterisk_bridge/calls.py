@@ -91,7 +91,7 @@ class Call:
         audio = self._media.format.audio
         self._inbox = Inbox(audio.bytes_per_s * config.media.inbox_ms // 1000)
         self._transport = AsteriskTransport(
-            _info(self.id, channel, args),
+            call_info(self.id, channel, args),
             channel.id,
             ari,
             self._media,
@@ -329,7 +329,7 @@ class Call:
             await send_to_fallback(self._ari, self.channel_id, self.outcome, context)
 
 
-def _info(call_id: str, channel: Channel, args: tuple[str, ...]) -> CallInfo:
+def call_info(call_id: str, channel: Channel, args: tuple[str, ...]) -> CallInfo:
     """`args` are those of Stasis(app,…): the dialled number, then anything as name=value."""
     called = args[0] if args else channel.dialplan.exten
     variables = dict(each.split("=", 1) for each in args[1:] if "=" in each)

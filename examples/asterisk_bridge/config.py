@@ -26,6 +26,8 @@ from pydantic_settings import (
 )
 from yaml import YAMLError
 
+from examples.voice_agent.agents_config import AgentsConfig
+
 DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -120,20 +122,6 @@ class ConversationConfig(Strict):
     `async (CallTransport) -> None` that is called once for each call."""
 
 
-class AgentsConfig(Strict):
-    """How calls get to the agents; all else of them is in their own file."""
-
-    settings: Path | None = None
-    """Of `voice agent`, too. None: `$VOICE_AGENT_CONFIG`, or voice-agent.yaml here."""
-    api: bool = True
-    """Serve the management API, with the live calls, where the settings say."""
-    record: bool = False
-    """Record calls whose dial plan says so: `Stasis(va,${EXTEN},consent=given)`."""
-    fallback: str | None = None
-    """Extension in `calls.transfer_context` for calls whose agent breaks down, when neither the
-    agent nor its route names one. None: such a call goes on in the dial plan, as `failed`."""
-
-
 class LogConfig(Strict):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "console"
@@ -152,6 +140,8 @@ class BridgeConfig(BaseSettings):
     calls: CallsConfig = CallsConfig()
     conversation: ConversationConfig = ConversationConfig()
     agents: AgentsConfig = AgentsConfig()
+    """`fallback` is an extension in `calls.transfer_context`; without one such a call goes on in
+    the dial plan, as `failed`. `Stasis(va,${EXTEN},consent=given)` permits a recording."""
     log: LogConfig = LogConfig()
 
     @classmethod

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a rescue has none, and what they import takes its time
 log = structlog.get_logger(__name__)
 
 MakeCall = Callable[[Channel, tuple[str, ...]], "Call"]
+NoteRefused = Callable[[Channel, tuple[str, ...], Outcome], None]
 
 _UNANSWERED = ("Ring", "Ringing", "Down")
 
@@ -33,6 +34,7 @@ class Registry:
         ari: Ari,
         make_call: MakeCall,
         late_s: Callable[[], float] = lambda: 0.0,
+        note_refused: NoteRefused = lambda channel, args, why: None,
     ) -> None:
         self._config = config.calls
         self._app = config.ari.app
@@ -41,6 +43,7 @@ class Registry:
         self._ari = ari
         self._make_call = make_call
         self._late_s = late_s
+        self._note_refused = note_refused
         self._calls: dict[str, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -129,6 +132,7 @@ class Registry:
             late_ms = round(self._late_s() * 1000)
             log.warning("call_refused", outcome=outcome, calls=len(self._calls), late_ms=late_ms)
             self._spawn(self._send_away(channel.id, outcome), f"refuse-{channel.id}")
+            self._note_refused(channel, args, outcome)
             return
         call = self._make_call(channel, args)
         self._calls[channel.id] = call

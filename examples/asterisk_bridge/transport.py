@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -40,6 +40,15 @@ class Conversation(Protocol):
     """
 
     async def __call__(self, transport: CallTransport) -> None: ...
+
+
+@runtime_checkable
+class NotesRefusals(Protocol):
+    """A conversation that wants to know of the calls that it never gets."""
+
+    def refused(self, info: CallInfo, reason: str) -> None:
+        """Never waits."""
+        ...
 
 
 class Ending:

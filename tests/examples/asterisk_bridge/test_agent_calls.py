@@ -13,16 +13,21 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import HttpUrl
 
 from examples.asterisk_bridge.__main__ import conversing
+from examples.asterisk_bridge.ari import Ari
+from examples.asterisk_bridge.ari_events import CallerId, Channel, StasisStart
 from examples.asterisk_bridge.bench.asterisk_server import AsteriskServer
 from examples.asterisk_bridge.bench.caller import dial
 from examples.asterisk_bridge.bench.measure import tone_level
 from examples.asterisk_bridge.bench.recording import RATE
 from examples.asterisk_bridge.bench.scenario import ask, speech_of
-from examples.asterisk_bridge.bridge import running_bridge
-from examples.asterisk_bridge.config import AgentsConfig, BridgeConfig, ConfigError
+from examples.asterisk_bridge.bridge import Bridge, running_bridge
+from examples.asterisk_bridge.config import AriConfig, BridgeConfig, CallsConfig, ConfigError
+from examples.asterisk_bridge.media.base import Media
 from examples.asterisk_bridge.transport import Conversation
+from examples.voice_agent.agents_config import AgentsConfig
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.loopback import LoopbackTransport
 from examples.voice_agent.ports import Outcome
@@ -267,6 +272,41 @@ async def test_a_service_without_room_sends_calls_to_the_fallback_at_once(tmp_pa
     row = (await only_call(settings)).conversation.row
     assert (row.agent, row.outcome) == ("test", Outcome.DECLINED)
     assert row.cause is not None and row.cause.startswith("asr: ")
+
+
+async def test_calls_that_found_the_bridge_full_or_leaving_are_counted_and_in_the_store(
+    tmp_path: Path,
+) -> None:
+    file = written(tmp_path)
+    settings = await hired(file, agent("http://127.0.0.1:1"))
+    metrics = f"http://127.0.0.1:{settings.api.port}/metrics"
+    async with opened(file) as converse, httpx.AsyncClient(trust_env=False) as http:
+        config = BridgeConfig(ari=AriConfig(url=HttpUrl("http://127.0.0.1:1")))
+        full = config.model_copy(update={"calls": CallsConfig(max_calls=0, drain_s=0)})
+        async with Ari(config.ari) as ari:
+            bridge = Bridge(full, ari, _no_media, converse)
+            bridge.registry.on_start(arriving("1.7"))
+            await bridge.registry.drain()
+            bridge.registry.on_start(arriving("1.8"))
+            await bridge.registry.stop()
+        told = (await http.get(metrics)).text
+    assert 'voice_calls_declined_total{reason="busy"} 1.0' in told
+    assert 'voice_calls_declined_total{reason="drained"} 1.0' in told
+    async with open_store(settings.store, instance="reader") as store:
+        wanted = ConversationFilter(outcome=Outcome.DECLINED)
+        found = [each.row for each in (await store.conversations.page(wanted)).conversations]
+    assert {(row.cause, row.call_id) for row in found} == {("busy", "1.7"), ("drained", "1.8")}
+    assert {(row.caller, row.called, row.agent) for row in found} == {("5550100", NUMBER, "test")}
+    assert all(row.ended_at is not None for row in found)
+
+
+def arriving(channel_id: str) -> StasisStart:
+    channel = Channel(id=channel_id, state="Ring", caller=CallerId(number="5550100"))
+    return StasisStart(type="StasisStart", channel=channel, args=(NUMBER,))
+
+
+def _no_media(deliver: object) -> Media:
+    raise AssertionError("no call is taken")
 
 
 async def test_wrong_settings_are_named(tmp_path: Path) -> None:

@@ -8,17 +8,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
-from examples.asterisk_bridge.config import AgentsConfig, BridgeConfig, ConfigError
-from examples.asterisk_bridge.media.base import FORMATS
-from examples.asterisk_bridge.transport import Conversation as Converse
+from examples.voice_agent.agents_config import AgentsConfig
 from examples.voice_agent.api.app import create_app, serving
 from examples.voice_agent.config import AgentConfig, FallbackConfig
 from examples.voice_agent.conversation import Conversation
 from examples.voice_agent.endpoints import SpeechServices
 from examples.voice_agent.phrases import PhraseBook
-from examples.voice_agent.ports import CallBegan, CallEnded, Outcome
+from examples.voice_agent.ports import CallBegan, CallEnded, Journal, Outcome
 from examples.voice_agent.readiness import Readiness
 from examples.voice_agent.settings import AgentSettings, load_settings
 from examples.voice_agent.staff import Colleague, Staff
@@ -27,53 +25,57 @@ from examples.voice_agent.store.recording import CallRecording, Consent
 from examples.voice_agent.store.records import CallContext
 from examples.voice_agent.store.routing import Assignment
 from examples.voice_agent.store.store import Store, open_store
-from examples.voice_agent.transport import CallDeclined, CallTransport
+from examples.voice_agent.transport import CallDeclined, CallInfo, CallTransport
+from services.shared.audio.pcm import AudioFormat
 
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def agent_calls(config: BridgeConfig) -> AsyncIterator[Converse]:
+async def agent_calls(config: AgentsConfig, audio: AudioFormat) -> AsyncIterator["AgentCalls"]:
     """Gives the conversation for each call. Leave it after the last call is over.
 
+    Args:
+        audio: of the calls.
+
     Raises:
-        ConfigError: the agents' settings cannot be used.
+        StoreError: the agents' settings cannot be used.
     """
     async with AsyncExitStack() as stack:
-        try:
-            settings = await asyncio.to_thread(load_settings, config.agents.settings)
-            calls = await _opened(stack, config, settings)
-        except StoreError as error:
-            raise ConfigError(str(error)) from None
-        yield calls.converse
+        settings = await asyncio.to_thread(load_settings, config.settings)
+        yield await _opened(stack, config, audio, settings)
 
 
 async def _opened(
-    stack: AsyncExitStack, config: BridgeConfig, settings: AgentSettings
+    stack: AsyncExitStack, config: AgentsConfig, audio: AudioFormat, settings: AgentSettings
 ) -> "AgentCalls":
     registry = CollectorRegistry()
     opened = open_store(settings.store, instance=settings.instance, registry=registry)
     store = await stack.enter_async_context(opened)
     services = settings.services()
     phrases = PhraseBook(services.tts_url, services.tts_key)
-    audio = FORMATS[config.media.format].audio
     staff = await stack.enter_async_context(Staff(store.agents, phrases, audio))
-    if config.agents.api:
+    if config.api:
         app = await asyncio.to_thread(create_app, store, settings.api, registry=registry)
         try:
             url = await stack.enter_async_context(serving(app, settings.api))
         except OSError as error:
-            raise ConfigError(
+            raise StoreError(
                 f"the API cannot listen at port {settings.api.port}: {error}"
             ) from None
         log.info("api_listens", url=f"{url}/docs")
     asked = {"asr": settings.asr_url, "tts": settings.tts_url}
     readiness = await stack.enter_async_context(Readiness(asked))
-    return AgentCalls(config.agents, settings.instance, store, staff, services, phrases, readiness)
+    declined = Counter(
+        "voice_calls_declined", "Calls that nobody took", ["reason"], registry=registry
+    )
+    return AgentCalls(
+        config, settings.instance, store, staff, services, phrases, readiness, declined
+    )
 
 
 class AgentCalls:
-    """Made by :func:`agent_calls`."""
+    """Talks to whoever calls. Made by :func:`agent_calls`."""
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class AgentCalls:
         services: SpeechServices,
         phrases: PhraseBook,
         readiness: Readiness,
+        declined: Counter,
     ) -> None:
         self._config = config
         self._instance = instance
@@ -92,8 +95,19 @@ class AgentCalls:
         self._services = services
         self._phrases = phrases
         self._readiness = readiness
+        self._declined = declined
 
-    async def converse(self, transport: CallTransport) -> None:
+    def refused(self, info: CallInfo, reason: str) -> None:
+        """A call that did not even get here is noted as the others that nobody took are.
+
+        Args:
+            reason: one of few words.
+        """
+        assigned = self._store.routing.decide(info.called)
+        begun = self._begin_declined(info, assigned, reason)
+        begun.write(CallEnded(time.monotonic(), Outcome.DECLINED, reason, by_caller=False))
+
+    async def __call__(self, transport: CallTransport) -> None:
         """One call, with the agent that its number is routed to.
 
         Raises:
@@ -102,12 +116,13 @@ class AgentCalls:
         """
         assigned = self._store.routing.decide(transport.info.called)
         if assigned.agent is None:
-            await self._decline(transport, assigned)
+            await self._decline(transport, assigned, assigned.reason)
             return
         if (refusal := self._readiness.refusal) is not None:
             own = assigned.agent.config.fallback.transfer_to
             fallback = own or assigned.fallback or self._config.fallback
-            await self._decline(transport, replace(assigned, fallback=fallback, reason=refusal))
+            refused = replace(assigned, fallback=fallback, reason=refusal)
+            await self._decline(transport, refused, "service")
             return
         async with self._staff.working(assigned.agent) as colleague:
             await self._talk(transport, assigned, assigned.agent.id, colleague)
@@ -152,15 +167,9 @@ class AgentCalls:
         consent = transport.info.variables.get("consent")
         return self._config.record and consent == Consent.GIVEN
 
-    async def _decline(self, transport: CallTransport, assigned: Assignment) -> None:
-        """It is in the store, too, as a conversation that nobody answered."""
-        agent, now = assigned.agent, time.monotonic()
-        version = agent.id if agent else None
-        context = CallContext(uuid.uuid4().hex, self._instance, version, assigned.route_id)
-        journal = self._store.journal.journal(context)
-        name, language = (agent.agent, agent.config.language) if agent else ("", "")
-        journal.write(CallBegan(now, time.time(), transport.info, name, language))
-        cause = assigned.reason
+    async def _decline(self, transport: CallTransport, assigned: Assignment, label: str) -> None:
+        journal = self._begin_declined(transport.info, assigned, label)
+        now, cause = time.monotonic(), assigned.reason
         try:
             if assigned.fallback is None:
                 raise CallDeclined(cause)
@@ -171,6 +180,17 @@ class AgentCalls:
                 raise CallDeclined(cause) from None
         finally:
             journal.write(CallEnded(now, Outcome.DECLINED, cause, by_caller=False))
+
+    def _begin_declined(self, info: CallInfo, assigned: Assignment, label: str) -> Journal:
+        """It is counted, and in the store as a conversation that nobody answered."""
+        self._declined.labels(label).inc()
+        agent = assigned.agent
+        version = agent.id if agent else None
+        context = CallContext(uuid.uuid4().hex, self._instance, version, assigned.route_id)
+        journal = self._store.journal.journal(context)
+        name, language = (agent.agent, agent.config.language) if agent else ("", "")
+        journal.write(CallBegan(time.monotonic(), time.time(), info, name, language))
+        return journal
 
 
 def with_fallback(config: AgentConfig, extension: str | None) -> AgentConfig:
