@@ -26,6 +26,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 
 from services.shared.models.errors import ModelError
+from services.shared.protocol.base import CloseCode
 from services.shared.runtime.config import (
     ConfigError,
     LimitsConfig,
@@ -66,6 +67,16 @@ def _web_sockets(linger_s: float) -> type[WebSocketsSansIOProtocol]:
                 self.transport.write(_NO_REQUEST)
                 self.transport.close()
 
+        def send_receive_event_to_app(self) -> None:
+            text = self.curr_msg_data_type == "text" and not self.close_sent
+            if text and not _is_utf_8(self.frames):  # uvicorn would log a traceback
+                log.info("a text is not UTF-8; the connection is closed")
+                self.frames = []
+                self.conn.send_close(CloseCode.INVALID_PAYLOAD)
+                self.handle_parser_exception()
+                return
+            super().send_receive_event_to_app()
+
         def connection_lost(self, exc: Exception | None) -> None:
             if self.conn.close_rcvd is None:  # uvicorn would say 1005: closed, without a code
                 self.queue.put_nowait({"type": "websocket.disconnect", "code": VANISHED})
@@ -84,6 +95,14 @@ def _web_sockets(linger_s: float) -> type[WebSocketsSansIOProtocol]:
             self.loop.call_later(linger_s, self.transport.abort)
 
     return LingeringWebSockets
+
+
+def _is_utf_8(frames: list[bytes]) -> bool:
+    try:
+        b"".join(frames).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class DrainingServer(uvicorn.Server):
