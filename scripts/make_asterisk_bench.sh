@@ -14,10 +14,13 @@ folder=$(realpath -m "${1:-${ASTERISK_BENCH:-${XDG_CACHE_HOME:-$HOME/.cache}/voi
 recipe=1 # to be raised when what follows changes
 stamp=$folder/.voice-services-bench
 
-if [[ -f $stamp && $(<"$stamp") == "$recipe" ]]; then
-  echo "$folder is complete"
-  exit
-fi
+exit_if_complete() {
+  if [[ -f $stamp && $(<"$stamp") == "$recipe" ]]; then
+    echo "$folder is complete"
+    exit
+  fi
+}
+exit_if_complete
 
 cannot() {
   echo "The Asterisk test bench cannot be made: $1" >&2
@@ -25,6 +28,10 @@ cannot() {
 }
 [[ $(id -u) == 0 ]] || cannot "run this as root (debootstrap and chroot need it)"
 command -v debootstrap >/dev/null || cannot "debootstrap is missing (apt-get install debootstrap)"
+mkdir -p "$(dirname "$folder")"
+exec 9>"$folder.lock"
+flock 9 # whoever else makes it is waited for
+exit_if_complete
 if [[ -d $folder && -n $(ls -A "$folder") && ! -f $folder/.voice-services-unfinished && ! -f $stamp ]]; then
   cannot "$folder is something else; not touched"
 fi

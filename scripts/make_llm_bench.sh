@@ -24,6 +24,8 @@ cannot() {
 made=$(scripts/make_asterisk_bench.sh "$@")
 folder=$(tail -n 1 <<<"$made")
 folder=${folder% is complete}
+exec 9>"$folder.lock"
+flock 9 # whoever else makes it is waited for
 
 install_server() {
   DEBIAN_FRONTEND=noninteractive chroot "$folder" apt-get install --quiet --yes --no-install-recommends \

@@ -31,7 +31,12 @@ from tests.examples.voice_agent.live_call import agent
 if TYPE_CHECKING:
     from examples.asterisk_bridge.bench.asterisk_server import AsteriskServer
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.asterisk,
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("programs"),  # which take long to start
+]
 
 _log = logging.getLogger(__name__)
 
