@@ -63,7 +63,7 @@ class ServerConfig(StrictConfig):
     allowed_origins: tuple[Annotated[str, AfterValidator(checked_origin)], ...] = ()
     """Whose web pages may use the service beside its own: `https://app.example`, or `*`."""
     tls_cert: Path | None = None
-    """Certificate chain, PEM; with it the service speaks https and wss itself."""
+    """Certificate chain, PEM; with it the service speaks https and wss itself. May be renewed."""
     tls_key: Path | None = None
     drain_s: float = Field(default=30.0, ge=0, le=3600)
     """After SIGTERM live sessions get this long to finish."""

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from services.shared.runtime.auth import KeyRing
 from services.shared.runtime.config import ConfigError, ServerConfig
+from services.shared.runtime.file_stamps import Stamp, stamp_of
 from services.shared.runtime.keys import KeyFileError, KeyRecord, parse_key_file, plain_record
 from services.shared.runtime.tokens import MIN_SECRET, Tokens
-
-_Stamp = tuple[tuple[int, int, int], ...]
 
 
 class KeySource:
@@ -18,11 +17,11 @@ class KeySource:
     def __init__(self, server: ServerConfig) -> None:
         self._server = server
         self._files = [file for file in (server.keys_file, server.api_keys_file) if file]
-        self._seen: _Stamp = ()
+        self._seen: Stamp = ()
 
     def read(self) -> list[KeyRecord]:
         """Raises ConfigError: a file that cannot be read, or a plain list without a key."""
-        self._seen = self._stamp()
+        self._seen = stamp_of(self._files)
         records: list[KeyRecord] = []
         if self._server.keys_file is not None:
             records += _read_keys_file(self._server.keys_file)
@@ -30,7 +29,7 @@ class KeySource:
 
     def changed(self) -> list[KeyRecord] | None:
         """The keys, if a file has changed since they were read. Raises as :meth:`read`."""
-        if self._stamp() == self._seen:
+        if stamp_of(self._files) == self._seen:
             return None
         try:
             return self.read()
@@ -52,18 +51,6 @@ class KeySource:
             # Whoever names keys wants the door locked, also behind a proxy on the same machine.
             raise ConfigError("server.api_keys or server.api_keys_file is set but holds no key")
         return keys
-
-    def _stamp(self) -> _Stamp:
-        """Changes with the files: also when one is replaced by another of the same size."""
-        stamps: list[tuple[int, int, int]] = []
-        for file in self._files:
-            try:
-                state = file.stat()
-            except OSError:
-                stamps.append((0, 0, 0))
-            else:
-                stamps.append((state.st_mtime_ns, state.st_size, state.st_ino))
-        return tuple(stamps)
 
 
 def load_keys(server: ServerConfig) -> KeyRing:

@@ -37,7 +37,7 @@ from services.shared.runtime.connection import VANISHED
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.logs import configure_logs
 from services.shared.runtime.systemd import Supervisor, report
-from services.shared.runtime.tls import server_context
+from services.shared.runtime.tls import Certificate
 
 _M_ARENA_MAX = -8
 """glibc's malloc.h."""
@@ -108,8 +108,15 @@ def _is_utf_8(frames: list[bytes]) -> bool:
 class DrainingServer(uvicorn.Server):
     """uvicorn closes sockets at once on a signal; this one lets live sessions finish first."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: FastAPI,
+        drain_s: float,
+        certificate: Certificate | None = None,
+    ) -> None:
         super().__init__(config)
+        self._certificate = certificate
         self._lifecycle = lifecycle_of(app)
         self._drain_s = drain_s
         self._stop = asyncio.Event()
@@ -131,13 +138,17 @@ class DrainingServer(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        watcher = asyncio.create_task(self._watch())
+        watchers = [asyncio.create_task(self._watch())]
+        if self._certificate is not None:
+            watchers.append(asyncio.create_task(self._certificate.watch()))
         try:
             await super().serve(sockets)
         finally:
-            watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+            for watcher in watchers:
+                watcher.cancel()
+            for watcher in watchers:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watcher
 
     async def _watch(self) -> None:
         """Wait for a signal or a failed start, drain, then let uvicorn shut down."""
@@ -157,7 +168,7 @@ class DrainingServer(uvicorn.Server):
 
 def create_server(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> DrainingServer:
     """The configured uvicorn, not yet listening. Raises ConfigError: the certificate is no good."""
-    tls = server_context(server)
+    certificate = Certificate.of(server)
     config = uvicorn.Config(
         app,
         host=server.host,
@@ -174,9 +185,9 @@ def create_server(app: FastAPI, server: ServerConfig, limits: LimitsConfig) -> D
         timeout_keep_alive=30,
         timeout_graceful_shutdown=math.ceil(limits.send_s) + 1,
         h11_max_incomplete_event_size=64 * 1024,
-        ssl_context_factory=None if tls is None else lambda *_: tls,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
     )
-    return DrainingServer(config, app, server.drain_s)
+    return DrainingServer(config, app, server.drain_s, certificate)
 
 
 async def serve(
