@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the speech services on this machine, from the checkout that this script is in.
 #
-#   deploy/install.sh install   [OPTIONS]   user, folders, release, models, keys, units, nginx; start all.
+#   deploy/install.sh install   [OPTIONS]   users, folders, release, models, keys, units, nginx; start all.
 #                                           Again: the same release changes nothing, another one is an upgrade
 #   deploy/install.sh rollback  [--dry-run] back to the release before, instance by instance
 #   deploy/install.sh restart   [--dry-run] instance by instance: no session is lost, new ones go elsewhere
@@ -24,7 +24,7 @@
 #
 # Needs root, uv, git, curl, systemd and, unless told otherwise, nginx.
 set -euo pipefail
-umask 022 # what is installed is read by the services' user, whatever root's own files are
+umask 022 # what is installed is read by the services' users, whatever root's own files are
 trap 'echo "install.sh: stopped at line $LINENO" >&2' ERR
 checkout=$(dirname "$(dirname "$(readlink -f "$0")")")
 
@@ -68,10 +68,13 @@ for ports in "$asr" "$tts"; do
   [[ $ports =~ ^([0-9]{1,5}(,[0-9]{1,5})*)?$ ]] || die "$ports: ports with commas between are wanted"
 done
 
-user=voice-services
+# Each service is a user of its own. This one owns keys and models, and `voice` runs as it; its group may use them.
+admin=voice-services
+keyring=voice-keys # the group that may read the keys and the secret of tokens
 home=$root/opt/voice-services
 etc=$root/etc/voice-services
 state=$root/var/lib/voice-services
+cache=$root/var/cache/voice-services
 units=$root/etc/systemd/system
 site=$root/etc/nginx/conf.d/voice.conf
 installed=$root/usr/local/bin/voice
@@ -129,23 +132,102 @@ check_machine() {
   fi
 }
 
-make_user() {
+make_user() { # make_user NAME HOME
+  getent passwd "$1" >/dev/null ||
+    step useradd --system --user-group --home-dir "$2" --shell /usr/sbin/nologin "$1"
+}
+
+join() { # join USER GROUP
+  grep -qxF -- "$2" <(id -nG "$1" 2>/dev/null | tr ' ' '\n') || step usermod --append --groups "$2" "$1"
+}
+
+make_users() {
+  local name
   $live || return 0
-  getent passwd "$user" >/dev/null ||
-    step useradd --system --user-group --home-dir "$state" --shell /usr/sbin/nologin "$user"
-  if $llm && ! getent passwd voice-llm >/dev/null; then
-    step useradd --system --user-group --home-dir /var/lib/voice-llm --shell /usr/sbin/nologin voice-llm
-  fi
+  getent group "$keyring" >/dev/null || step groupadd --system "$keyring"
+  make_user "$admin" "$state"
+  join "$admin" "$keyring"
+  for name in asr tts bridge; do
+    [[ $name != bridge ]] || $bridge || continue
+    make_user "voice-$name" "$state"
+    join "voice-$name" "$admin"
+    join "$admin" "voice-$name" # so that a release in which it was all of them can be gone back to
+  done
+  for name in voice-asr voice-tts; do join "$name" "$keyring"; done
+  ! $llm || make_user voice-llm /var/lib/voice-llm
 }
 
 make_folders() {
   folder "$home/releases" 0755 root:root
-  folder "$etc" 0750 "root:$user"
-  folder "$state" 0750 "$user:$user"
-  folder "$state/models" 0750 "$user:$user"
-  folder "$root/var/cache/voice-services" 0750 "$user:$user"
+  folder "$etc" 0750 "root:$admin"
+  folder "$state" 0710 "$admin:$admin"
+  folder "$state/models" 0750 "$admin:$admin"
+  folder "$state/tts" 0700 voice-tts:voice-tts
+  ! $bridge || folder "$state/voice-agent" 0700 voice-bridge:voice-bridge
+  folder "$cache" 0710 "$admin:$admin"
   folder "$units" 0755 root:root
   folder "$(dirname "$installed")" 0755 root:root
+}
+
+# Who owns what.
+
+belongs() { # belongs USER:GROUP MODE PATH: it, and not what is in it
+  [[ -e $3 ]] || return 0
+  [[ $(stat -c %U:%G "$3") == "$1" ]] || step chown "$1" "$3"
+  [[ $(stat -c %04a "$3") == "$2" ]] || step chmod "$2" "$3"
+}
+
+give() { # give USER:GROUP PATH: with all that is in it, if something there is another's
+  local path
+  path=$(readlink -f "$2")
+  [[ -e $path ]] || return 0
+  [[ -z $(find "$path" ! \( -user "${1%:*}" -group "${1#*:}" \) -print -quit) ]] || step chown -R "$1" "$path"
+}
+
+user_of() { # user_of tts@: until 2026-11 it was the administrator for all of them
+  sed -n 's/^User=//p' "$units/voice-$1.service" 2>/dev/null || true
+}
+
+bridge_runs_as_another() { # user than its unit says: it goes on over upgrades, and its folder with it
+  systemctl is-active --quiet voice-bridge && [[ $(stat -c %U "$state/voice-agent") != "$(user_of bridge)" ]]
+}
+
+share_out() { # to the users that the units name
+  local kind path bridge_user
+  $live || return 0
+  if $dry; then
+    echo "+ owners and modes of what is in $etc, $state and $cache"
+    return
+  fi
+  for path in "$state" "$cache"; do belongs "$admin:$admin" 0710 "$path"; done
+  for path in "$state/keys.json" "$state/token-secret"; do belongs "$admin:$keyring" 0640 "$path"; done
+  give "$admin:$admin" "$state/models"
+  for kind in asr tts; do belongs "root:voice-$kind" 0640 "$etc/$kind.yaml"; done
+  for path in "$etc"/*.env "$etc"/*.options; do belongs root:root 0600 "$path"; done
+  bridge_user=$(user_of bridge)
+  [[ -n $bridge_user ]] || return 0
+  for path in "$etc/bridge.yaml" "$etc/voice-agent.yaml"; do belongs root:voice-bridge 0640 "$path"; done
+  bridge_runs_as_another || give "$bridge_user:$bridge_user" "$state/voice-agent"
+}
+
+hand_over() { # hand_over USER [GROUP]: what the TTS made, with all rights for a group, or none
+  local path
+  while read -r path; do
+    give "$1:${2:-$1}" "$path"
+    if [[ -n ${2:-} ]]; then step chmod -R g+rwX "$path"; else step chmod -R g= "$path"; fi
+  done < <(find "$state" -mindepth 1 -maxdepth 1 ! -name '.*' ! -name keys.json ! -name token-secret ! -name models ! -name voice-agent)
+}
+
+roll_out() { # roll_out WAS: instances, one by one, become what is installed; the TTS ran as the user WAS
+  local is
+  is=$(user_of tts@)
+  if ! $live || [[ -z $1 || $1 == "$is" ]]; then
+    rolling_restart
+    return
+  fi
+  hand_over "$is" "$admin" # some are still the user of before, and both need the voices
+  rolling_restart
+  hand_over "$is"
 }
 
 remember() { # remember NAME DEFAULT: what was not said this time is as it was
@@ -163,7 +245,7 @@ remember_options() {
 }
 
 keep_options() {
-  put "$etc/install.options" 0640 "$user" <<TEXT
+  put "$etc/install.options" 0600 <<TEXT
 groups=$groups
 stacks=$stacks
 models=$models
@@ -239,9 +321,9 @@ ports_of() { # ports_of asr: as they are installed
 write_configuration() {
   local kind port
   for kind in asr tts; do
-    put_once "$etc/$kind.yaml" 0640 "$user" <"$checkout/services/$kind/config.yaml"
+    put_once "$etc/$kind.yaml" 0640 "voice-$kind" <"$checkout/services/$kind/config.yaml"
   done
-  put_once "$etc/voice.env" 0640 "$user" <<'TEXT'
+  put_once "$etc/voice.env" 0600 <<'TEXT'
 # For all instances. keys.json: `voice keys`; what nginx shows to others is asked for a key.
 ASR__SERVER__KEYS_FILE=/var/lib/voice-services/keys.json
 TTS__SERVER__KEYS_FILE=/var/lib/voice-services/keys.json
@@ -250,7 +332,7 @@ TTS__SERVER__TOKEN_SECRET_FILE=/var/lib/voice-services/token-secret
 TEXT
   for kind in asr tts; do
     for port in ${!kind//,/ }; do
-      put_once "$etc/$kind-$port.env" 0640 "$user" <<TEXT
+      put_once "$etc/$kind-$port.env" 0600 <<TEXT
 # The ${kind^^} instance at port $port. Its configuration is ${kind}.yaml; what differs stands here.
 # VOICE_CPUS=0-7
 # CUDA_VISIBLE_DEVICES=0
@@ -260,8 +342,8 @@ TEXT
     done
   done
   $bridge || return 0
-  put_once "$etc/bridge.yaml" 0640 "$user" <"$checkout/examples/asterisk_bridge/config.yaml"
-  put_once "$etc/voice-agent.yaml" 0640 "$user" <<'TEXT'
+  put_once "$etc/bridge.yaml" 0640 voice-bridge <"$checkout/examples/asterisk_bridge/config.yaml"
+  put_once "$etc/voice-agent.yaml" 0640 voice-bridge <<'TEXT'
 asr_url: http://127.0.0.1:8080 # nginx; with TLS the name that its certificate has: https://…
 tts_url: http://127.0.0.1:8080
 # Relative paths begin at /var/lib/voice-services.
@@ -324,7 +406,7 @@ install_nginx() {
   local kept=$etc/nginx.options options text
   $nginx || return 0
   [[ -n $nginx_options ]] || nginx_options=$(cat "$kept" 2>/dev/null || echo "--plain --listen 127.0.0.1:8080")
-  put "$kept" 0640 "$user" <<<"$nginx_options"
+  put "$kept" 0600 <<<"$nginx_options"
   read -ra options <<<"$nginx_options"
   [[ " $nginx_options " == *" --asr "* ]] || options+=(--asr "$(addresses "$asr")")
   [[ " $nginx_options " == *" --tts "* ]] || options+=(--tts "$(addresses "$tts")")
@@ -389,7 +471,7 @@ remove_missing_instances() { # whose env file is there, and that --asr or --tts 
 }
 
 do_install() {
-  local version before
+  local version before was
   remember_options
   check_machine
   asr=${asr:-$(ports_of asr)} tts=${tts:-$(ports_of tts)}
@@ -398,7 +480,8 @@ do_install() {
   before=$(readlink "$home/current" 2>/dev/null || true)
   [[ ! -e $units/voice-bridge.service ]] || bridge=true
   [[ ! -e $units/voice-llm.service ]] || llm=true
-  make_user
+  was=$(user_of tts@)
+  make_users
   make_folders
   make_release "$version"
   use_release "$version"
@@ -409,8 +492,9 @@ do_install() {
   make_keys
   ! $bridge || make_bridge_key
   install_units
+  share_out
   remove_missing_instances
-  if [[ -n $before && $before != "releases/$version" ]] && $start; then rolling_restart; fi
+  if [[ -n $before && $before != "releases/$version" ]] && $start; then roll_out "$was"; fi
   start_all
   install_nginx
   forget_old_releases
@@ -418,16 +502,21 @@ do_install() {
 }
 
 do_rollback() {
-  local to
+  local to was
   nginx=false
   check_machine
   to=$(readlink "$home/previous" 2>/dev/null) || die "there is no release before this one"
   [[ -e $home/$to/.complete || $dry == true ]] || die "$to is not complete"
   [[ ! -e $units/voice-bridge.service ]] || bridge=true
   [[ ! -e $units/voice-llm.service ]] || llm=true
+  was=$(user_of tts@)
+  if $live && systemctl is-active --quiet voice-bridge && ! grep -qs "^User=$(user_of bridge)$" "$home/$to/deploy/systemd/voice-bridge.service"; then
+    die "in ${to#releases/} the bridge is another user, who cannot share its folder: systemctl stop voice-bridge, roll back, start it"
+  fi
   use_release "${to#releases/}"
   install_units
-  rolling_restart
+  share_out
+  roll_out "$was"
   echo "${to#releases/} is in use again"
 }
 
@@ -436,6 +525,16 @@ do_status() {
   echo "previous: $(readlink "$home/previous" 2>/dev/null || echo none)"
   $live || return 0
   systemctl list-units --all --no-pager 'voice*' nginx.service
+}
+
+remove_users() {
+  local name names=("$admin" voice-asr voice-tts voice-bridge)
+  for name in "${names[@]}"; do
+    ! getent passwd "$name" >/dev/null || step userdel "$name"
+  done
+  for name in "$keyring" "${names[@]}"; do # a group of others stays when its user goes
+    ! getent group "$name" >/dev/null || step groupdel "$name"
+  done
 }
 
 do_uninstall() {
@@ -450,8 +549,8 @@ do_uninstall() {
   if $live && systemctl is-active --quiet nginx; then step systemctl reload nginx; fi
   step rm -rf "$home"
   if $purge; then
-    step rm -rf "$etc" "$state" "$root/var/cache/voice-services"
-    if $live && getent passwd "$user" >/dev/null; then step userdel "$user"; fi
+    step rm -rf "$etc" "$state" "$cache"
+    ! $live || remove_users
   else
     echo "Kept: $etc, $state (keys, models, voices, recordings, database); --purge removes them."
   fi

@@ -85,3 +85,25 @@ def test_a_unit_says_how_it_starts_and_ends(unit: Path) -> None:
     if "vllm" not in text:
         assert "\nType=notify\n" in text and "\nWatchdogSec=" in text
     assert "StartLimitIntervalSec=" in text
+
+
+def setting(unit: Path, name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+
+
+def test_every_service_is_a_user_of_its_own() -> None:
+    """Who takes one over has not the keys, the voices and the calls of all."""
+    users = [user for unit in SERVICES for user in setting(unit, "User")]
+    assert len(set(users)) == len(users) == len(SERVICES)
+    [administrator] = re.findall(r"^admin=(.*)$", (DEPLOY / "install.sh").read_text(), re.MULTILINE)
+    assert administrator not in users
+    for unit in SERVICES:
+        assert setting(unit, "Group") == setting(unit, "User")
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_systemd_gives_no_shared_folder_to_one_service(unit: Path) -> None:
+    """It would change the owner of all that is in it."""
+    for kind in ("StateDirectory", "CacheDirectory"):
+        for folder in setting(unit, kind):
+            assert folder.startswith(("voice-services/", "voice-llm")), folder

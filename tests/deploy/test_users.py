@@ -1,0 +1,142 @@
+"""Who may do what after `deploy/install.sh`, on a machine of layers that nobody else sees."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+LAYERS = Path(__file__).with_name("layers.sh")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+Machine = Callable[[str], str]
+"""Runs a script with the functions of layers.sh on a fresh machine; gives what it said."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    tools = ("unshare", "setpriv", "useradd", "flock", "git")
+    if not all(shutil.which(tool) for tool in tools) or os.getuid() != 0:
+        pytest.skip(f"root with {', '.join(tools)} is needed")
+    if not (PROJECT / ".git").exists():
+        pytest.skip("a release is made of what git knows")
+    checkout, place = tmp_path / "checkout", tmp_path / "place"
+    subprocess.run(["git", "clone", "--quiet", PROJECT, checkout], check=True)
+    shutil.copytree(PROJECT / "deploy", checkout / "deploy", dirs_exist_ok=True)
+    place.mkdir()
+    paths = {"PLACE": place, "CHECKOUT": checkout, "PROJECT": PROJECT, "PYTHON": sys.executable}
+
+    def run(script: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", "bash", "-c"]
+            + [f"source {LAYERS}\n{script}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env={**os.environ, **{name: str(path) for name, path in paths.items()}},
+        )
+
+    if (tried := run("true")).returncode != 0:
+        pytest.skip(f"this machine mounts no layers over its folders: {tried.stdout}")
+
+    def does(script: str) -> str:
+        done = run(script)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    return does
+
+
+def rights(said: str) -> dict[str, dict[str, str]]:
+    """User → what → the rights to it; what it could do to the folder has none."""
+    found: dict[str, dict[str, str]] = {}
+    for line in said.splitlines():
+        if line.startswith("may: "):
+            user, what, *right = line.split()[1:]
+            found.setdefault(user, {})[what] = right[0] if right else "yes"
+    return found
+
+
+_FILES = "keys.json token-secret models tts voices voice-agent"
+_CONFIGURATION = "asr.yaml tts.yaml voice-agent.yaml voice.env"
+NONE = dict.fromkeys(f"{_FILES} {_CONFIGURATION}".split(), "--")
+READS = {"keys.json": "r-", "token-secret": "r-", "models": "r-"}
+WHO_MAY: Mapping[str, Mapping[str, str]] = {
+    "voice-asr": {**NONE, **READS, "asr.yaml": "r-"},
+    "voice-tts": {**NONE, **READS, "tts": "rw", "tts.yaml": "r-"},
+    "voice-bridge": {**NONE, "models": "r-", "voice-agent": "rw", "voice-agent.yaml": "r-"},
+}
+WITH_VOICES = {**WHO_MAY, "voice-tts": {**WHO_MAY["voice-tts"], "voices": "rw"}}
+
+
+def test_each_service_gets_at_its_own_and_changes_no_keys(machine: Machine) -> None:
+    said = machine("""
+        install_it
+        who_may
+        echo 'second time:'
+        install_it
+        echo 'keys:'
+        /usr/local/bin/voice keys create another >/dev/null 2>&1
+        stat -c '%a' $STATE/keys.json
+    """)
+    assert rights(said) == WHO_MAY
+    again, _, keys = said.partition("second time:")[2].partition("keys:")
+    changes = ("chown", "chmod", "useradd", "usermod", "+ write")
+    assert not any(change in again for change in changes), again
+    assert keys.strip() == "640"
+
+
+def test_an_upgrade_from_the_one_user_of_all(machine: Machine) -> None:
+    said = machine("""
+        one_user_of_all
+        install_it
+        who_may
+        stat -c 'record: %U' $STATE/voices/cv_1/record
+    """)
+    assert rights(said) == WITH_VOICES
+    assert "record: voice-tts" in said
+    # Instances of before and after got at the voices.
+    assert "while restarting: voice-tts drwxrwx---" in said
+
+
+def test_and_back(machine: Machine) -> None:
+    said = machine("""
+        one_user_of_all
+        install_it >/dev/null
+        installer rollback
+        stat -c 'owner: %U' $STATE/voices/cv_1/record $STATE/tts $STATE/voice-agent
+        as voice-services voice-services,voice-asr,voice-tts,voice-bridge '
+          cat $ETC/*.yaml >/dev/null && touch $STATE/voices/x && echo "as before"'
+        id -nG voice-services
+    """)
+    assert said.count("owner: voice-services") == 3
+    assert "as before" in said
+    assert {"voice-asr", "voice-tts", "voice-bridge"} < set(said.splitlines()[-1].split())
+
+
+def test_a_bridge_that_runs_keeps_its_folder_until_it_is_restarted(machine: Machine) -> None:
+    said = machine("""
+        one_user_of_all
+        touch /etc/bridge-runs
+        install_it
+        stat -c 'folder: %U' $STATE/voice-agent
+        installer rollback || echo refused
+    """)
+    assert "folder: voice-services" in said
+    assert "the bridge is another user" in said and "refused" in said
+
+
+def test_nobody_is_left_after_a_purge(machine: Machine) -> None:
+    said = machine("""
+        install_it >/dev/null
+        installer uninstall --purge
+        getent passwd | grep '^voice-' || echo 'no users'
+        getent group | grep '^voice-' || echo 'no groups'
+    """)
+    assert "no users" in said and "no groups" in said
