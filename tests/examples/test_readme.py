@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 from typer.main import get_command
 
-from examples.asterisk_bridge.config import AgentsConfig
 from examples.asterisk_bridge.giving_back import Outcome
+from examples.voice_agent.agents_config import AgentsConfig
 from examples.voice_agent.cli.main import app
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.settings import AgentSettings

@@ -20,8 +20,8 @@ from examples.asterisk_bridge.bench.sip_messages import (
     sdp_offer,
     uri_of,
 )
-from examples.asterisk_bridge.media.pacing import FrameClock
 from examples.asterisk_bridge.media.rtp_packets import RtpStream, parse
+from examples.voice_agent.pacing import FrameClock
 
 _FRAME = 160
 _FRAME_S = 0.02

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from examples.asterisk_bridge.ari_events import Channel
+from examples.voice_agent.playout import FRAME_MS
 from examples.voice_agent.transport import AudioIn, MarkPlayed
 from services.shared.audio.pcm import AudioFormat, Encoding
-
-FRAME_MS = 20
-FRAME_S = FRAME_MS / 1000
 
 Deliver = Callable[[AudioIn | MarkPlayed], None]
 """Takes what a media brings; never waits."""

@@ -17,15 +17,15 @@ import structlog
 from examples.asterisk_bridge.config import MediaConfig
 from examples.asterisk_bridge.media.base import (
     FORMATS,
-    FRAME_S,
     Deliver,
     MediaError,
     MediaFormat,
 )
 from examples.asterisk_bridge.media.jitter import JitterBuffer
-from examples.asterisk_bridge.media.outbox import Outbox
-from examples.asterisk_bridge.media.pacing import FrameClock
 from examples.asterisk_bridge.media.rtp_packets import RtpStream, parse
+from examples.voice_agent.outbox import Outbox
+from examples.voice_agent.pacing import FrameClock
+from examples.voice_agent.playout import FRAME_S
 from examples.voice_agent.transport import AudioIn, MarkPlayed, TransportClosed
 
 log = structlog.get_logger(__name__)

@@ -25,25 +25,22 @@ from websockets.typing import Subprotocol
 from examples.asterisk_bridge.config import MediaConfig
 from examples.asterisk_bridge.media.base import (
     FORMATS,
-    FRAME_S,
     Deliver,
     MediaError,
     MediaFormat,
 )
-from examples.asterisk_bridge.media.outbox import Outbox
-from examples.asterisk_bridge.media.pacing import QueueClock
+from examples.voice_agent.feeding import Feeder
+from examples.voice_agent.outbox import Outbox
+from examples.voice_agent.playout import FRAME_S
 from examples.voice_agent.transport import AudioIn, MarkPlayed, TransportClosed
 
 log = structlog.get_logger(__name__)
 
 _CONNECTION_ID = "MEDIA_WEBSOCKET_CONNECTION_ID"
-_FRAMES_A_MESSAGE = 5
 _COMMAND_S = 2.0
 """Sending takes no time unless Asterisk has stopped reading."""
 _STATUS_S = 1.0
 _FRESH_S = 2 * FRAME_S
-_PAD_BELOW_S = 2 * FRAME_S
-"""A frame that is not whole waits for more audio until Asterisk has only so much left."""
 
 
 class WebSocketMedia:
@@ -60,19 +57,15 @@ class WebSocketMedia:
         self._deliver = deliver
         limit = self.format.audio.bytes_per_s * config.buffer_ms // 1000
         self._outbox = Outbox(self.format.frame_bytes, self.format.silence, limit)
-        self._queue = QueueClock(FRAME_S)
         self._lead_s = config.lead_ms / 1000
+        self._feeder = Feeder(self._outbox, self._lead_s, self._play, self._set_mark)
+        self._queue = self._feeder.queue
         self._socket: ClientConnection | None = None
-        self._order = asyncio.Lock()
-        """Held while something is taken and sent: a flush overtakes all of it or nothing."""
-        self._paused = False
-        self._full = False
         self._marks: dict[str, str] = {}
         self._flushed_marks: dict[str, str] = {}
         """One of them may have been reached while the flush was under way."""
         self._mark_number = 0
         self._asked_at = 0.0
-        self._part_since: float | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -109,7 +102,7 @@ class WebSocketMedia:
         socket = self._connected()
         tasks = [
             asyncio.create_task(self._read(socket), name="media-read"),
-            asyncio.create_task(self._feed(), name="media-feed"),
+            asyncio.create_task(self._feeder.run(), name="media-feed"),
             asyncio.create_task(self._ask(), name="media-ask"),
         ]
         try:
@@ -137,19 +130,19 @@ class WebSocketMedia:
         self._outbox.mark(name)
 
     async def pause(self) -> None:
-        async with self._order:
+        async with self._feeder.order:
             await self._command("PAUSE_MEDIA")
-            self._paused = True
+            self._feeder.paused = True
             self._queue.pause(time.monotonic())
 
     async def resume(self) -> None:
-        async with self._order:
+        async with self._feeder.order:
             await self._continue()
         self._outbox.wake()
 
     async def flush(self) -> None:
         self._outbox.flush()
-        async with self._order:
+        async with self._feeder.order:
             await self._command("FLUSH_MEDIA")
             await self._continue()
             self._queue.flush(time.monotonic())
@@ -158,64 +151,17 @@ class WebSocketMedia:
 
     async def _continue(self) -> None:
         await self._command("CONTINUE_MEDIA")
-        self._paused = False
+        self._feeder.paused = False
         self._queue.resume(time.monotonic())
 
-    async def _feed(self) -> None:
-        """Keep Asterisk's queue filled just so far."""
-        while True:
-            async with self._order:
-                wait_s = await self._feed_some()
-            await self._outbox.news(wait_s)
+    async def _play(self, frames: bytes) -> None:
+        await self._send(frames)
 
-    async def _feed_some(self) -> float | None:
-        """Send what is due.
-
-        Returns:
-            seconds until there is more to be done; None when only news make more to be done.
-        """
-        while not self._paused and not self._full:
-            lead_s = self._queue.lead_s(time.monotonic())
-            if lead_s >= self._lead_s:
-                return lead_s - self._lead_s + FRAME_S
-            pad = self._part_has_waited() and lead_s < _PAD_BELOW_S
-            sent = await self._feed_message(pad=pad)
-            if not sent:
-                if self._outbox.buffer.is_empty:
-                    return None
-                return max(lead_s - _PAD_BELOW_S, 0) + FRAME_S / 4
-        return None
-
-    async def _feed_message(self, *, pad: bool) -> bool:
-        """One message of a few frames, up to the next mark, and the marks there."""
-        frames: list[bytes] = []
-        marks: tuple[str, ...] = ()
-        while len(frames) < _FRAMES_A_MESSAGE and not marks:
-            frame = self._outbox.take(pad=pad and not frames)
-            if frame is None:
-                break
-            if frame.data:
-                frames.append(frame.data)
-            marks = frame.marks
-        if frames:
-            self._part_since = None
-            await self._send(b"".join(frames))
-            self._queue.sent(time.monotonic(), len(frames))
-        for name in marks:
-            self._mark_number += 1
-            number = str(self._mark_number)
-            self._marks[number] = name
-            await self._command("MARK_MEDIA", correlation_id=number)
-        return bool(frames or marks)
-
-    def _part_has_waited(self) -> bool:
-        """Whether what is there is no whole frame, and nothing was added for the length of one."""
-        buffer, now = self._outbox.buffer, time.monotonic()
-        if buffer.has_whole_frame or not buffer.waiting_bytes:
-            self._part_since = None
-        elif self._part_since is None:
-            self._part_since = now
-        return self._part_since is not None and now - self._part_since >= FRAME_S
+    async def _set_mark(self, name: str) -> None:
+        self._mark_number += 1
+        number = str(self._mark_number)
+        self._marks[number] = name
+        await self._command("MARK_MEDIA", correlation_id=number)
 
     async def _ask(self) -> None:
         while True:
@@ -249,9 +195,9 @@ class WebSocketMedia:
             case "STATUS":
                 self._status(int(event.get("queue_length", 0)))
             case "MEDIA_XOFF":
-                self._full = True
+                self._feeder.full = True
             case "MEDIA_XON":
-                self._full = False
+                self._feeder.full = False
                 self._outbox.wake()
             case "ERROR":
                 log.error("media_error", why=event.get("error_text"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.asterisk_bridge.agent_calls import agent_calls
+from examples.asterisk_bridge.__main__ import conversing
 from examples.asterisk_bridge.bench.asterisk_server import PASSWORD, USER, AsteriskServer
 from examples.asterisk_bridge.bench.caller import dial
 from examples.asterisk_bridge.bench.scenario import hear_out, heard
@@ -95,7 +95,7 @@ async def test_calls_of_an_agent_leave_nothing(
             await store.agents.create(agent(url))
             route = {"pattern": NUMBER, "agent": "test"}
             await store.routes.create(RouteSettings.model_validate(route))
-        async with agent_calls(config) as converse, running_bridge(config, converse) as bridge:
+        async with conversing(config) as converse, running_bridge(config, converse) as bridge:
             async with asyncio.timeout(10):
                 await bridge.socket.connected.wait()
             for place in range(WARM):

@@ -25,4 +25,4 @@ def test_what_cannot_be_read_is_passed_over(message: str) -> None:
     media = WebSocketMedia(MediaConfig(), "http://127.0.0.1:1", lambda event: None)
     media._told(message)
     media._told('{"event":"MEDIA_XOFF"}')
-    assert media._full
+    assert media._feeder.full

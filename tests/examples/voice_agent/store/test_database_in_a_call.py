@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from examples.asterisk_bridge.agent_calls import agent_calls
-from examples.asterisk_bridge.config import AgentsConfig, BridgeConfig
-from examples.voice_agent.loopback import LoopbackTransport
+from examples.voice_agent.agent_calls import agent_calls
+from examples.voice_agent.agents_config import AgentsConfig
+from examples.voice_agent.loopback import TELEPHONE, LoopbackTransport
 from examples.voice_agent.settings import load_settings
 from examples.voice_agent.store.conversations import ConversationFilter
 from examples.voice_agent.store.inbound_routes import RouteSettings
@@ -46,7 +46,7 @@ def config(
     tmp_path: Path,
     postgres_server: "PostgresServer",
     services: tuple[LiveService, LiveService],
-) -> BridgeConfig:
+) -> AgentsConfig:
     file = tmp_path / "voice-agent.yaml"
     file.write_text(
         f"""
@@ -58,19 +58,19 @@ store:
   journal: {{spool: {tmp_path}/spool, linger_s: 0.01, retry_s: 0.2}}
 """
     )
-    return BridgeConfig(agents=AgentsConfig(settings=file, api=False))
+    return AgentsConfig(settings=file, api=False)
 
 
 async def test_a_call_outlives_its_database(
-    config: BridgeConfig, postgres_server: "PostgresServer"
+    config: AgentsConfig, postgres_server: "PostgresServer"
 ) -> None:
     script = Script([Line("w9", "Nine."), Line("w4", "Four.")])
-    settings = await asyncio.to_thread(load_settings, config.agents.settings)
+    settings = await asyncio.to_thread(load_settings, config.settings)
     with llm_server(script) as url:
         async with open_store(settings.store, instance="setup") as store:
             await store.agents.create(agent(url))
             await store.routes.create(RouteSettings(pattern="1000", agent="test"))
-        async with agent_calls(config) as converse, asyncio.TaskGroup() as tasks:
+        async with agent_calls(config, TELEPHONE) as converse, asyncio.TaskGroup() as tasks:
             first, second = (_line() for _ in range(2))
             tasks.create_task(first.run())
             talking = tasks.create_task(converse(first))

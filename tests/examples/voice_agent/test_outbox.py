@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from examples.asterisk_bridge.media.outbox import Outbox
+from examples.voice_agent.outbox import Outbox
 from examples.voice_agent.transport import TransportClosed
 
 

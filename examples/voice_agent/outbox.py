@@ -2,7 +2,7 @@
 
 import asyncio
 
-from examples.asterisk_bridge.media.playout import Frame, PlayoutBuffer
+from examples.voice_agent.playout import Frame, PlayoutBuffer
 from examples.voice_agent.transport import TransportClosed
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.asterisk_bridge.media.pacing import CATCH_UP, FrameClock, QueueClock
+from examples.voice_agent.pacing import CATCH_UP, FrameClock, QueueClock
 
 FRAME_S = 0.02
 

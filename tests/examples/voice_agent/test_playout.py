@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.asterisk_bridge.media.playout import Frame, PlayoutBuffer
+from examples.voice_agent.playout import Frame, PlayoutBuffer
 
 FRAME = 8
 SILENCE = b"\xff"

@@ -3,6 +3,9 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+FRAME_MS = 20
+FRAME_S = FRAME_MS / 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
