@@ -337,7 +337,7 @@ TEXT
 # VOICE_CPUS=0-7
 # CUDA_VISIBLE_DEVICES=0
 # VOICE_VENV=.venv-chatterbox
-# ${kind^^}__LIMITS__MAX_SESSIONS=30
+# ${kind^^}__LIMITS__MAX_SESSIONS=200
 TEXT
     done
   done

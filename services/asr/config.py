@@ -10,7 +10,7 @@ from services.asr.degradation import Limits
 from services.asr.endpointing import EndpointingOptions
 from services.asr.engines.base import Capabilities
 from services.asr.messages import TurnMode
-from services.asr.session import SessionOptions
+from services.asr.session_options import SessionOptions
 from services.shared.runtime.config import (
     PositiveMs,
     ServerConfig,
@@ -182,8 +182,9 @@ class ResumeConfig(StrictConfig):
 
     window_s: float = Field(default=30.0, gt=0, le=3600)
     """How long a session waits for a client whose connection was lost."""
-    max_parked: int = Field(default=30, ge=0, le=10_000)
-    """How many may wait; each still counts as a session. 0: none is resumed."""
+    max_parked: int = Field(default=100, ge=0, le=10_000)
+    """How many may wait; each still counts as a session, so all of `limits.max_sessions` when the
+    network was away. 0: none is resumed."""
     replay_bytes: int = Field(default=1 << 18, ge=4096, le=64 << 20)
     """Events of a session that are kept in case they must be sent again."""
 

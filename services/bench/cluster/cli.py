@@ -35,6 +35,9 @@ def cluster(
     drain_s: Annotated[
         float, typer.Option(min=0, help="After SIGTERM instances wait for sessions so long.")
     ] = 15.0,
+    max_sessions: Annotated[
+        int | None, typer.Option(min=1, help="Of each instance. Default: as configured.")
+    ] = None,
     asr_config: Annotated[Path | None, typer.Option(help="Of the instances.")] = None,
     tts_config: Annotated[Path | None, typer.Option(help="Of the instances.")] = None,
     url: Annotated[
@@ -74,6 +77,7 @@ def cluster(
                 partials=partials,
                 seed=seed,
                 drain_s=drain_s,
+                max_sessions=max_sessions,
                 asr_config=asr_config,
                 tts_config=tts_config,
                 asr_url=url.rstrip("/") if url else None,

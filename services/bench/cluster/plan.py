@@ -27,6 +27,8 @@ class ClusterPlan:
     seed: int
     drain_s: float
     """After SIGTERM instances give their sessions this long."""
+    max_sessions: int | None = None
+    """Of each instance; None: as its configuration says, so that what is measured is what ships."""
     asr_config: Path | None = None
     tts_config: Path | None = None
     asr_url: str | None = None
@@ -53,21 +55,13 @@ FAKE_TTS = {
 
 
 def environments(plan: ClusterPlan) -> dict[str, dict[str, str]]:
-    """What the instances of each service are told, by environment.
-
-    Each instance has room for all callers, so that the others can take those of one that dies,
-    and twice, for a moment: the old session of somebody who is back already may not have ended.
-    """
-    room = 2 * max(plan.callers, plan.fault_callers) + 20
-    common = {
-        name: {
-            f"{name}__LIMITS__MAX_SESSIONS": str(room),
-            f"{name}__SERVER__DRAIN_S": str(plan.drain_s),
-        }
-        for name in ("ASR", "TTS")
+    """What the instances of each service are told, by environment."""
+    told = {
+        "asr": {"ASR__SERVER__DRAIN_S": str(plan.drain_s)} | (FAKE_ASR if plan.exact else {}),
+        "tts": {"TTS__SERVER__DRAIN_S": str(plan.drain_s)} | (FAKE_TTS if plan.exact else {}),
     }
-    fake = plan.exact
-    return {
-        "asr": common["ASR"] | (FAKE_ASR if fake else {}) | {"ASR__RESUME__MAX_PARKED": str(room)},
-        "tts": common["TTS"] | (FAKE_TTS if fake else {}),
-    }
+    if plan.max_sessions is not None:
+        room = str(plan.max_sessions)
+        told["asr"] |= {"ASR__LIMITS__MAX_SESSIONS": room, "ASR__RESUME__MAX_PARKED": room}
+        told["tts"] |= {"TTS__LIMITS__MAX_SESSIONS": room}
+    return told

@@ -145,6 +145,7 @@ def _setup(plan: ClusterPlan, recordings: list[Recording]) -> dict[str, Any]:
         "fault_callers": plan.fault_callers,
         "partials": plan.partials,
         "drain_s": plan.drain_s,
+        "max_sessions": plan.max_sessions or "as configured",
         "corpus": plan.corpus.name,
         "recordings": len(recordings),
         "seed": plan.seed,

@@ -78,7 +78,9 @@ class ServerConfig(StrictConfig):
 class LimitsConfig(StrictConfig):
     """What one client may ask of a service."""
 
-    max_sessions: int = Field(default=30, ge=1, le=10_000)
+    max_sessions: int = Field(default=100, ge=1, le=10_000)
+    """A bound of memory and descriptors: what can be served in time is measured by admission. Big
+    enough for the callers of an instance that died, beside one's own."""
     max_message_bytes: int = Field(default=1 << 20, ge=1024, le=64 << 20)
     """Largest WebSocket message."""
     max_messages_per_s: int = Field(default=400, ge=10, le=100_000)

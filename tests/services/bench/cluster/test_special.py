@@ -1,6 +1,7 @@
 """What the faults use is what it is said to be."""
 
 import asyncio
+import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from services.asr.config import AsrConfig
+from services.bench.cluster.cli import cluster
 from services.bench.cluster.network import HOST, CannotBeDone, lossy_network, missing_for_network
 from services.bench.cluster.plan import ClusterPlan, environments
 from services.bench.cluster.special import clock_library, missing_for_clock
+from services.tts.config import TtsConfig
 
 
 def plan(**fields: object) -> ClusterPlan:
@@ -31,11 +35,21 @@ def plan(**fields: object) -> ClusterPlan:
     return ClusterPlan(**(told | fields))  # type: ignore[arg-type]
 
 
-def test_each_instance_has_room_for_everybody() -> None:
+def test_what_is_measured_is_what_ships() -> None:
     told = environments(plan())
-    assert int(told["asr"]["ASR__LIMITS__MAX_SESSIONS"]) >= 160
-    assert int(told["tts"]["TTS__LIMITS__MAX_SESSIONS"]) >= 160
+    assert not any("MAX" in name for name in (*told["asr"], *told["tts"]))
     assert told["asr"]["ASR__ENGINE__NAME"] == "fake"
+    roomy = environments(plan(max_sessions=300))
+    assert roomy["asr"]["ASR__RESUME__MAX_PARKED"] == roomy["asr"]["ASR__LIMITS__MAX_SESSIONS"]
+    assert roomy["tts"]["TTS__LIMITS__MAX_SESSIONS"] == "300"
+
+
+def test_who_is_left_of_two_has_room_for_the_usual_crowd() -> None:
+    """And the network may lose all of them at once."""
+    callers = inspect.signature(cluster).parameters["callers"].default
+    asr, tts = AsrConfig(), TtsConfig()
+    assert min(asr.limits.max_sessions, tts.limits.max_sessions) >= callers + 20
+    assert asr.resume.max_parked >= asr.limits.max_sessions
 
 
 def test_real_engines_are_those_of_the_configuration() -> None:
