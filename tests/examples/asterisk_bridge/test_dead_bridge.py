@@ -64,7 +64,7 @@ async def nothing_left(asterisk: AsteriskServer) -> None:
     raise AssertionError(left)
 
 
-@pytest.mark.parametrize("sent, limit_s", [(signal.SIGKILL, 3.0), (signal.SIGSTOP, 5.0)])
+@pytest.mark.parametrize("sent, limit_s", [(signal.SIGKILL, 3.0), (signal.SIGSTOP, 8.0)])
 async def test_callers_of_a_dead_bridge_go_on_in_the_dial_plan(
     asterisk: AsteriskServer, unit: Unit, sent: signal.Signals, limit_s: float
 ) -> None:
@@ -72,7 +72,7 @@ async def test_callers_of_a_dead_bridge_go_on_in_the_dial_plan(
     server = ("127.0.0.1", asterisk.sip_port)
     async with dial(server, "1000") as call, dial(server, "1000") as other:
         for each in (call, other):
-            each.play(tone(PHONE, 10.0, SPOKEN_HZ))
+            each.play(tone(PHONE, 15.0, SPOKEN_HZ))
         await asyncio.sleep(1.5)
         os.kill(unit.pid, sent)
         await unit.said_so(b"ari_connected", 2)
@@ -89,6 +89,22 @@ async def test_callers_of_a_dead_bridge_go_on_in_the_dial_plan(
         heard = call.recorder.agent[-RATE // 4 :]
         assert tone_level(heard, RATE, SPOKEN_HZ) > 0.9
     await nothing_left(asterisk)
+
+
+async def test_a_machine_that_stands_still_for_moments_costs_no_call(
+    asterisk: AsteriskServer, unit: Unit
+) -> None:
+    """As one does that is moved, or short of memory: what it stops goes on, and was no hang."""
+    async with dial(("127.0.0.1", asterisk.sip_port), "1000") as call:
+        call.play(tone(PHONE, 10.0, SPOKEN_HZ))
+        await asyncio.sleep(1.5)
+        os.kill(unit.pid, signal.SIGSTOP)
+        await asyncio.sleep(3.0)
+        os.kill(unit.pid, signal.SIGCONT)
+        await asyncio.sleep(2.0)
+        heard = call.recorder.agent[-RATE // 4 :]
+        assert tone_level(heard, RATE, SPOKEN_HZ) > 0.9
+        assert (unit.starts, unit.rescues) == (1, [])
 
 
 async def test_a_call_while_the_bridge_is_away_goes_on_at_once(
