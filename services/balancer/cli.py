@@ -47,7 +47,8 @@ def nginx(
         _DEFAULT.key_rate
     ),
     trust: Annotated[
-        list[str] | None, typer.Option(help="Network without limits, beside loopback.")
+        list[str] | None,
+        typer.Option(help="Network without limits, beside loopback; may ask /health/ready."),
     ] = None,
     trust_loopback: Annotated[
         bool, typer.Option(help="Not where a proxy on this machine passes on bytes, not requests.")

@@ -84,7 +84,7 @@ class ClientLimits(_Strict):
     key_burst: int = Field(default=400, ge=0, le=1_000_000)
     trusted: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
     """Not limited: a telephone gateway brings many callers from one address, with one key. They
-    also decide by their `traceparent` what is traced."""
+    also decide by their `traceparent` what is traced, and may ask whether instances are ready."""
 
 
 class Uploads(_Strict):

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,6 +24,13 @@ _OWN_ANSWER = (  # a location with headers of its own has none of the server's
     "add_header Access-Control-Allow-Origin * always;\n",
     "add_header Access-Control-Expose-Headers 'Retry-After, X-Request-ID' always;\n",
 )
+_ASKS_READINESS = (
+    "access_log off;\n",
+    "proxy_connect_timeout 500ms;\n",
+    "proxy_read_timeout 1s;\n",
+    "proxy_next_upstream_timeout 1500ms;\n",
+    "error_page 502 504 =504 @voice_unreachable;\n",  # 503 is what an instance says of itself
+)
 _FIELD = re.compile(r"@\{([a-z_]+)\}")
 """nginx's own variables begin with `$`, and its named locations are not in braces."""
 
@@ -40,12 +47,7 @@ def render(plan: Plan) -> str:
         trusted=_lines(f"{network} 1;" for network in plan.limits.trusted),
         limit_zones=_limit_zones(plan.limits),
         limits=_limits(plan.limits),
-        upstreams="\n".join(
-            [
-                _upstream("voice_asr", plan.asr),
-                *(_upstream(f"voice_tts_{name}", plan.tts[name]) for name in plan.tts),
-            ]
-        ),
+        upstreams="\n".join(_upstreams(plan)),
         status_server=_status_server(plan),
         redirect_server=_redirect_server(plan),
         listen=f"{plan.listen} ssl" if plan.tls else plan.listen,
@@ -58,6 +60,7 @@ def render(plan: Plan) -> str:
         access_log=f"{plan.access_log} voice_json" if plan.access_log else "off",
         asr_mb=str(plan.uploads.asr_mb),
         tts_mb=str(plan.uploads.tts_mb),
+        asks_readiness="".join(f"        {line}" for line in _ASKS_READINESS),
         engine_locations="".join(_engine_location(name, plan) for name in others),
     )
 
@@ -102,6 +105,15 @@ def _key(word: str) -> str:
     return f"\\{word}" if word in ("default", "hostnames", "include", "volatile") else word
 
 
+def _upstreams(plan: Plan) -> Iterator[str]:
+    groups = {"voice_asr": plan.asr}
+    groups |= {f"voice_tts_{name}": instances for name, instances in plan.tts.items()}
+    for name, instances in groups.items():
+        yield _upstream(name, instances)
+    for name, instances in groups.items():
+        yield _asked_upstream(f"ready_{name}", instances)
+
+
 def _upstream(name: str, instances: tuple[str, ...]) -> str:
     servers = "".join(
         f"    server {address} {_LOCAL if _is_local(address) else _REMOTE};\n"
@@ -112,6 +124,13 @@ def _upstream(name: str, instances: tuple[str, ...]) -> str:
         # Below the 30 s after which the services close idle connections: no request meets its end.
         f"    keepalive {_KEPT};\n    keepalive_timeout 20s;\n}}\n"
     )
+
+
+def _asked_upstream(name: str, instances: tuple[str, ...]) -> str:
+    """The same instances, for questions: a full one that says so each second is not counted out
+    for those who come back to their session there."""
+    servers = "".join(f"    server {address} max_fails=0;\n" for address in instances)
+    return f"upstream {name} {{\n    zone {name} 256k;\n{servers}    keepalive 2;\n}}\n"
 
 
 def _is_local(address: str) -> bool:
@@ -216,4 +235,9 @@ def _engine_location(name: str, plan: Plan) -> str:
         f"        rewrite ^/{name}(/.*)$ $1 break;\n"
         f"        proxy_pass http://voice_tts_{name};\n"
         f"        client_max_body_size {plan.uploads.tts_mb}m;\n    }}\n"
+        f"    location = /{name}/health/ready {{\n"
+        + "".join(f"        {line}" for line in _ASKS_READINESS)
+        + "        if ($voice_trusted = 0) { rewrite ^ /health last; }\n"
+        "        rewrite ^ /health/ready break;\n"
+        f"        proxy_pass http://ready_voice_tts_{name};\n    }}\n"
     )

@@ -8,6 +8,7 @@ import httpx
 
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.findings import Finding, State
+from examples.voice_agent.readiness import ready_url, why_not
 from examples.voice_agent.secrets import SecretError, read_secret
 from examples.voice_agent.settings import AgentSettings
 from examples.voice_agent.store.agents import Agents
@@ -44,8 +45,8 @@ async def examine(settings: AgentSettings, *, call: bool = True) -> list[Finding
         await database.close()
     findings += await asyncio.to_thread(_spool, settings)
     async with httpx.AsyncClient(timeout=_HTTP_S, trust_env=False) as http:
-        services = (("ASR", settings.asr_url), ("TTS", settings.tts_url))
-        findings += [await _service(http, name, url) for name, url in services]
+        services = {"asr": settings.asr_url, "tts": settings.tts_url}
+        findings += [await _service(http, name, url) for name, url in services.items()]
         models = {(each.llm.base_url, each.llm.model): each for each in agents}
         findings += [await _model(http, each) for each in models.values()]
     if call:
@@ -86,17 +87,22 @@ def _spool(settings: AgentSettings) -> list[Finding]:
     return findings or [Finding("spool", State.OK, "empty")]
 
 
-async def _service(http: httpx.AsyncClient, name: str, url: str) -> Finding:
-    remedy = f"start it, or set {name.lower()}_url; its log says why it is not ready"
+async def _service(http: httpx.AsyncClient, service: str, url: str) -> Finding:
+    name = service.upper()
     try:
-        answer = await http.get(f"{url.rstrip('/')}/health/ready")
-        phase = answer.json().get("phase", "")
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError) as error:
-        told = f"{url}: {error or type(error).__name__}"
-        return Finding(name, State.FAIL, told, remedy)
-    good = answer.status_code == 200
-    state = State.OK if good else State.FAIL
-    return Finding(name, state, f"{url} {phase}", None if good else remedy)
+        answer = await http.get(ready_url(service, url))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        remedy = f"start it, or set {service}_url"
+        return Finding(name, State.FAIL, f"{url}: {error or type(error).__name__}", remedy)
+    if answer.status_code == 200:
+        return Finding(name, State.OK, f"{url} is ready")
+    if answer.status_code < 500:
+        told = f"{url} does not tell whether it is ready ({answer.status_code})"
+        remedy = "calls are taken untold; nginx tells whom it trusts: `voice nginx --trust`"
+        return Finding(name, State.WARN, told, remedy)
+    unanswered = answer.status_code in (502, 504)
+    told = f"{url}: {'no instance answers' if unanswered else why_not(answer)}"
+    return Finding(name, State.FAIL, told, "its log says why it is not ready")
 
 
 async def _model(http: httpx.AsyncClient, agent: AgentConfig) -> Finding:

@@ -15,6 +15,7 @@ class Health(ThreadingHTTPServer):
     """What a service says of itself."""
 
     status = 200
+    asked = 0
     told: object = {"phase": "ready"}
 
     @property
@@ -24,7 +25,8 @@ class Health(ThreadingHTTPServer):
 
 class Page(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        assert isinstance(self.server, Health) and self.path == "/health/ready"
+        assert isinstance(self.server, Health) and self.path == "/health/ready?service=asr"
+        self.server.asked += 1
         body = json.dumps(self.server.told).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
@@ -76,6 +78,18 @@ async def test_an_answer_that_cannot_be_read_is_a_refusal_all_the_same(
     health.status, health.told = 503, told
     async with Readiness({"asr": health.url}, every_s=0.02) as readiness:
         await until(lambda: readiness.refusal == "asr: not ready")
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_balancer_that_hears_of_no_instance_is_as_good_as_silent(
+    health: Health, status: int
+) -> None:
+    health.status, health.told = status, {"type": "error"}
+    async with Readiness({"asr": health.url}, every_s=0.02) as readiness:
+        await until(lambda: readiness.refusal == "asr: no instance answers")
+        assert health.asked >= 3
+        health.status = 200
+        await until(lambda: readiness.refusal is None)
 
 
 async def test_a_proxy_that_keeps_the_page_to_itself_refuses_nothing(health: Health) -> None:

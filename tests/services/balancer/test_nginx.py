@@ -1,10 +1,13 @@
 """What clients see through a real nginx."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import ssl
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +26,15 @@ from services.shared.protocol.base import ErrorCode
 from services.tts.messages import AudioFinished, Start
 from tests.services.asr.client import Caller, recognise, session
 from tests.services.asr.sounds import encoded, pcm, tone
-from tests.services.balancer.conftest import NOBODY, Front, Pair, StartFront, listening
-from tests.services.serving import eventually
+from tests.services.balancer.conftest import NOBODY, Front, Listening, Pair, StartFront, listening
+from tests.services.serving import LiveService, eventually
 
 PLAIN: dict[str, Any] = {"partials": False, "turn": {"mode": "silence", "silence_ms": 500}}
 SPEECH = pcm(tone(400, 1000))
 
 
 def http(**options: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(trust_env=False, timeout=15, **options)
+    return httpx.AsyncClient(**{"trust_env": False, "timeout": 15, **options})
 
 
 def is_refusal(answer: httpx.Response, status: int, code: ErrorCode, *, retryable: bool) -> bool:
@@ -157,6 +160,84 @@ async def test_without_any_instance_there_is_an_answer_in_the_services_shape(
             async with session(via.ws):
                 pass
         assert refused.value.response.status_code == 503
+
+
+# Is there room? A bridge asks ahead of each call.
+
+
+@contextlib.contextmanager
+def troubled(service: LiveService) -> Iterator[None]:
+    """It refuses newcomers, as one that measures that it is late."""
+    service.lifecycle.checks.append(late := lambda: "finals are late")
+    try:
+        yield
+    finally:
+        service.lifecycle.checks.remove(late)
+
+
+async def test_they_are_ready_as_long_as_one_of_them_is(front: StartFront, asr_pair: Pair) -> None:
+    async with front(asr=(NOBODY, *asr_pair.addresses)) as via, http() as client:
+        asked = f"{via.http}/health/ready?service=asr"
+        for service in asr_pair:
+            with troubled(service):
+                answers = [await client.get(asked) for _ in range(6)]
+                assert {answer.status_code for answer in answers} == {200}
+                assert answers[0].json()["phase"] == "ready"
+        with troubled(asr_pair.one), troubled(asr_pair.other):
+            answer = await client.get(asked)
+            assert (answer.status_code, answer.json()["troubles"]) == (503, ["finals are late"])
+
+
+async def test_each_group_is_asked_for_itself(front: StartFront) -> None:
+    def says(text: bytes) -> AbstractAsyncContextManager[Listening]:
+        length = len(text)
+        head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        return listening(head.encode() + text)
+
+    async with says(b"asr") as asr, says(b"first") as first, says(b"other") as other:
+        groups = {"default": (first.address,), "nova": (other.address,)}
+        async with (
+            front(asr=(asr.address,), tts=groups, voices={"ada": "nova"}) as via,
+            http(base_url=via.http) as client,
+        ):
+            for path, said in {
+                "/health/ready?service=asr": "asr",
+                "/health/ready?service=tts": "first",
+                "/health/ready?service=tts&engine=nova": "other",
+                "/health/ready?service=tts&voice=ada": "other",
+                "/nova/health/ready?service=tts": "other",
+            }.items():
+                answer = await client.get(path)
+                assert answer.text == said, path
+    assert {line.split()[1].partition("?")[0] for line, _ in other.requests} == {"/health/ready"}
+
+
+async def test_a_hanging_instance_does_not_make_the_others_seem_away(
+    front: StartFront, asr_pair: Pair
+) -> None:
+    hangs = socket.create_server(("127.0.0.1", 0))  # accepts, and says nothing
+    with contextlib.closing(hangs):
+        hanging = f"127.0.0.1:{hangs.getsockname()[1]}"
+        async with front(asr=(hanging, asr_pair.one.address)) as via, http(timeout=2.0) as client:
+            for _ in range(3):
+                answer = await client.get(f"{via.http}/health/ready?service=asr")
+                assert answer.status_code == 200
+
+
+async def test_that_no_instance_answers_is_not_what_one_says_of_itself(front: StartFront) -> None:
+    async with front() as via, http() as client:
+        answer = await client.get(f"{via.http}/health/ready?service=tts")
+        assert is_refusal(answer, 504, ErrorCode.OVERLOADED, retryable=True)
+
+
+@pytest.mark.parametrize("path", ["/health/ready", "/nova/health/ready"])
+async def test_strangers_do_not_learn_who_is_ready(front: StartFront, path: str) -> None:
+    groups = {"default": ("127.0.0.1:2",), "nova": ("127.0.0.1:3",)}
+    async with front(tts=groups) as via, http() as client:
+        for headers in ({"X-Forwarded-For": "10.0.0.7"}, {"Via": "1.1 proxy"}):
+            answer = await client.get(f"{via.http}{path}?service=tts", headers=headers)
+            assert is_refusal(answer, 404, ErrorCode.NOT_FOUND, retryable=False)
+        assert (await client.get(f"{via.http}{path}?service=tts")).status_code == 504
 
 
 # Coming back.
@@ -289,7 +370,9 @@ async def test_tokens_for_browsers_are_made_behind_nginx(front: StartFront) -> N
         assert (await client.post(f"{via.http}/v1/tokens", json={})).text == "ok"
 
 
-@pytest.mark.parametrize("path", ["/health/ready", "/metrics", "/docs", "/openapi.json", "/"])
+@pytest.mark.parametrize(
+    "path", ["/health/ready", "/health/live?service=asr", "/metrics", "/docs", "/openapi.json", "/"]
+)
 async def test_what_is_the_operators_is_not_shown(
     front: StartFront, asr_pair: Pair, path: str
 ) -> None:

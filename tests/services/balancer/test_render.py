@@ -17,6 +17,7 @@ PLANS: dict[str, dict[str, Any]] = {
             "chatterbox": ("[::1]:8002", "unix:/run/voice/tts.sock"),
             "default": ("localhost:8003",),
             "nova": ("127.0.0.1:8005",),
+            "nova_ready": ("127.0.0.1:8006",),
         },
         # What nginx's maps take for words of their own, or for a line's end.
         "voices": {"default": "nova", "include": "nova", "nova": "nova", "t": "nova", "r": "nova"},
