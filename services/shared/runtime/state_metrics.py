@@ -6,9 +6,10 @@ They read files and libraries that may block, so registries that hold them are c
 
 import contextlib
 import importlib
+import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -101,8 +102,17 @@ def _children() -> tuple[int, int]:
     return count, resident
 
 
+RELEASE = "VOICE_RELEASE"
+"""The variable in which `deploy/run` names the release that it starts."""
+
+
+def service_version(environ: Mapping[str, str] = os.environ) -> str:
+    """The installed release, which is newer with each commit; without one the package's version."""
+    return environ.get(RELEASE) or _package_version()
+
+
 @cache
-def service_version() -> str:
+def _package_version() -> str:
     try:
         return version("voice-services")
     except PackageNotFoundError:

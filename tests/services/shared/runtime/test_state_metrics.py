@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.metadata import version
 from types import ModuleType, SimpleNamespace
 
 import httpx
@@ -42,11 +43,18 @@ def test_a_model_that_hangs_is_seen_by_its_age(start_tiny: Start) -> None:
     assert live.metric("voice_model_busy_seconds", model="asr") == 42
 
 
-def test_the_build_is_named(start_tiny: Start) -> None:
+def test_the_build_is_named(start_tiny: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     live = start_tiny()
-    text = httpx.get(f"{live.http}/metrics", trust_env=False).text
+
+    def told() -> str:
+        return httpx.get(f"{live.http}/metrics", trust_env=False).text
+
+    monkeypatch.delenv("VOICE_RELEASE", raising=False)
     assert live.metric("voice_build_info") == 1
-    assert f'version="{state_metrics.service_version()}"' in text
+    assert f'version="{version("voice-services")}"' in told()
+    monkeypatch.setenv("VOICE_RELEASE", "v1.2-3-gabcdef0")
+    assert 'version="v1.2-3-gabcdef0"' in told()
+    assert live.metric("voice_build_info") == 1, "one, not both"
 
 
 def test_memory_of_engines_in_processes_of_their_own_is_counted() -> None:
