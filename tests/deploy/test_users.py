@@ -140,3 +140,35 @@ def test_nobody_is_left_after_a_purge(machine: Machine) -> None:
         getent group | grep '^voice-' || echo 'no groups'
     """)
     assert "no users" in said and "no groups" in said
+
+
+def test_voice_agent_knows_what_the_bridge_knows(machine: Machine) -> None:
+    """Its password and keys, which nobody else sees: not in arguments, not by other commands."""
+    said = machine("""
+        install_it >/dev/null
+        cat >"$ETC/bridge.env" <<'TEXT'
+# BRIDGE__ARI__URL=http://nowhere
+BRIDGE__ARI__PASSWORD="two words"
+VOICE_AGENT__ASR_KEY=vk_1=2
+a b=3
+TEXT
+        cat >/opt/voice-services/current/.venv/bin/voice <<'SH'
+#!/bin/sh
+env | grep -E '^(BRIDGE|VOICE_AGENT_|a b)' | sort | sed "s/^/$1: /"
+SH
+        /usr/local/bin/voice agent doctor
+        /usr/local/bin/voice keys list
+        sh -x /usr/local/bin/voice agent 2>&1 | grep exec
+    """)
+    lines = said.splitlines()
+    assert [line for line in lines if line.startswith("agent: ")] == [
+        "agent: BRIDGE_CONFIG=/etc/voice-services/bridge.yaml",
+        "agent: BRIDGE__ARI__PASSWORD=two words",
+        "agent: VOICE_AGENT_CONFIG=/etc/voice-services/voice-agent.yaml",
+        "agent: VOICE_AGENT__ASR_KEY=vk_1=2",
+    ]
+    assert [line for line in lines if line.startswith("keys: ")] == [
+        "keys: VOICE_AGENT_CONFIG=/etc/voice-services/voice-agent.yaml"
+    ]
+    (command,) = [line for line in lines if line.startswith("+ exec")]
+    assert "runuser" in command and "words" not in command and "vk_1" not in command
