@@ -73,3 +73,32 @@ class JobCost:
     queue_ms: float = 0.0
     run_ms: float = 0.0
     batch_size: int = 1
+
+
+class Orders:
+    """The commands of a session that its caller has not been given yet."""
+
+    def __init__(self) -> None:
+        self._commands: list[Command] = []
+        self._jobs = 0
+
+    def next_job(self) -> int:
+        """An id that no job of this session has."""
+        self._jobs += 1
+        return self._jobs
+
+    def add(self, command: Command) -> None:
+        self._commands.append(command)
+
+    def send(self, message: Message) -> None:
+        self._commands.append(Send(message))
+
+    def cancel(self, job_id: int | None) -> None:
+        """Give up a job, if there is one."""
+        if job_id is not None:
+            self._commands.append(Cancel(job_id))
+
+    def taken(self) -> list[Command]:
+        """All of them, in order; they are the caller's now."""
+        commands, self._commands = self._commands, []
+        return commands

@@ -10,7 +10,7 @@ from services.asr.degradation import Limits
 from services.asr.endpointing import EndpointingOptions
 from services.asr.engines.base import Capabilities
 from services.asr.messages import TurnMode
-from services.asr.session import SessionOptions
+from services.asr.session_options import SessionOptions
 from services.shared.runtime.config import (
     PositiveMs,
     ServerConfig,

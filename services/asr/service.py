@@ -17,7 +17,7 @@ from services.asr.overload import Overload
 from services.asr.recognition import BatchRecogniser, Recogniser, Recognition
 from services.asr.recognition_failover import FailoverRecogniser
 from services.asr.recognition_stream import StreamRecogniser
-from services.asr.session import SessionOptions
+from services.asr.session_options import SessionOptions
 from services.asr.vad.base import TurnModel, VadModel
 from services.asr.vad.registry import create_turn_model, create_vad
 from services.shared.models.store import ModelStore

@@ -24,7 +24,8 @@ from services.asr.messages import (
     TurnPending,
     client_codec,
 )
-from services.asr.session import Session, SessionOptions
+from services.asr.session import Session
+from services.asr.session_options import SessionOptions
 from services.shared.protocol.base import Message, ProtocolError
 from services.shared.protocol.codec import encode
 from services.shared.vad.energy import EnergyVad

@@ -17,7 +17,8 @@ from services.asr.commands import Cancel, Command, Decode, End, JobCost, Judge, 
 from services.asr.degradation import Level
 from services.asr.engines.base import Hypothesis
 from services.asr.messages import ClientMessage, Final, Flush, SpeechStarted, Start, Stop
-from services.asr.session import Session, SessionOptions
+from services.asr.session import Session
+from services.asr.session_options import SessionOptions
 from services.asr.vad.base import FRAME_SAMPLES, Floats
 from services.shared.protocol.base import Message
 

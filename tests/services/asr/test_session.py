@@ -25,7 +25,8 @@ from services.asr.messages import (
     TurnPending,
     TurnResumed,
 )
-from services.asr.session import Session, SessionOptions
+from services.asr.session import Session
+from services.asr.session_options import SessionOptions
 from services.asr.vad.base import FRAME_MS, FRAME_SAMPLES
 from services.shared.protocol.base import ErrorCode, Message, ProtocolError
 from tests.services.asr.harness import Answer, Rehearsal, span, turns
