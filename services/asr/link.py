@@ -141,7 +141,7 @@ class Link:
         while True:
             connection = self._current
             if connection is None:
-                await self._links.wait_for(self._present)
+                await self._links.wait_for(self, self._present)
                 continue
             try:
                 await connection.write()

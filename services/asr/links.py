@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.asr.config import ResumeConfig
+from services.asr.fair_places import to_be_displaced
 from services.asr.metrics import AsrMetrics
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.runtime.connection import ClientGone, Connection
@@ -25,6 +27,13 @@ class Resumable(Protocol):
     async def carry_on(self, connection: Connection, last_event: int) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parked:
+    holder: bytes | None
+    displaced: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its place is another's."""
+
+
 class Links:
     """The register of one service's resumable sessions."""
 
@@ -36,7 +45,8 @@ class Links:
         self._live: dict[str, Resumable] = {}
         self._ended: dict[str, Resumable] = {}
         """Those whose last words may not have been heard, oldest first."""
-        self._parked = 0
+        self._parked: dict[str, _Parked] = {}
+        """The oldest first."""
 
     def add(self, link: Resumable) -> None:
         self._live[link.session_id] = link
@@ -50,10 +60,16 @@ class Links:
         if self._live.pop(link.session_id, None) is None or not keep or not self.config.max_parked:
             return
         while len(self._ended) >= self.config.max_parked:
-            del self._ended[next(iter(self._ended))]
+            del self._ended[self._least_wanted(link.holder)]
         self._ended[link.session_id] = link
         loop = asyncio.get_running_loop()
         loop.call_later(self.config.window_s, self._ended.pop, link.session_id, None)
+
+    def _least_wanted(self, holder: bytes | None) -> str:
+        """Whose last words make room for those of the holder: its own, unless another has more."""
+        held = {session_id: link.holder for session_id, link in self._ended.items()}
+        own = (session_id for session_id, each in held.items() if each == holder)
+        return to_be_displaced(held, holder) or next(own, next(iter(held)))
 
     def find(self, session_id: str, holder: bytes | None) -> Resumable:
         """The session of this id, if it was opened with the same key.
@@ -71,32 +87,40 @@ class Links:
         return link
 
     @contextmanager
-    def _parking(self) -> Iterator[None]:
-        self._parked += 1
-        self.metrics.parked.set(self._parked)
+    def _parking(self, link: Resumable) -> Iterator[_Parked]:
+        """Raises ClientGone: too many wait already, and nobody has more than this one's holder."""
+        if len(self._parked) >= self.config.max_parked:
+            held = {session_id: parked.holder for session_id, parked in self._parked.items()}
+            goes = to_be_displaced(held, link.holder) if held else None
+            if goes is None:
+                raise ClientGone
+            self._parked.pop(goes).displaced.set()
+        mine = self._parked[link.session_id] = _Parked(link.holder)
+        self.metrics.parked.set(len(self._parked))
         try:
-            yield
+            yield mine
         finally:
-            self._parked -= 1
-            self.metrics.parked.set(self._parked)
+            self._parked.pop(link.session_id, None)
+            self.metrics.parked.set(len(self._parked))
 
-    async def wait_for(self, returned: asyncio.Event) -> None:
+    async def wait_for(self, link: Resumable, returned: asyncio.Event) -> None:
         """Park a session until its client has returned.
 
         Raises:
             ClientGone: it did not, or too many wait already, or the service is shutting down.
         """
-        if self._parked >= self.config.max_parked or self._closing.is_set():
+        if self._closing.is_set():
             raise ClientGone
-        waits = [asyncio.ensure_future(event.wait()) for event in (returned, self._closing)]
-        try:
-            with self._parking():
+        with self._parking(link) as parked:
+            events = (returned, self._closing, parked.displaced)
+            waits = [asyncio.ensure_future(event.wait()) for event in events]
+            try:
                 await asyncio.wait(
                     waits, timeout=self.config.window_s, return_when=asyncio.FIRST_COMPLETED
                 )
-        finally:
-            for wait in waits:
-                wait.cancel()
+            finally:
+                for wait in waits:
+                    wait.cancel()
         if not returned.is_set():
             self.metrics.expired.inc()
             raise ClientGone

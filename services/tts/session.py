@@ -99,6 +99,9 @@ class Session:
         """Contexts that were started and are neither finished nor cancelled."""
         return len(self._queue.contexts)
 
+    def is_open(self, context_id: str) -> bool:
+        return context_id in self._queue.contexts
+
     @property
     def wake_at(self) -> float | None:
         """When :meth:`tick` has something to do, unless more text comes before."""

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from services.shared.protocol.base import Message
+from services.shared.protocol.base import ErrorCode, Message
 from services.shared.runtime.tracing import Span
 from services.tts.engines.base import SynthesisRequest
 from services.tts.messages import AudioFinished, AudioStarted, Cancelled
@@ -34,6 +34,12 @@ class SessionTrace:
                 self._end(context_id, audio_ms=message.audio_ms)
             case Cancelled(context_id=context_id):
                 self._end(context_id, audio_ms=message.sent_ms, cancelled=True)
+
+    def failed(self, context_id: str, code: ErrorCode) -> None:
+        """A context is over with an error."""
+        if (context := self._contexts.get(context_id)) is not None:
+            context.fail(code.value)
+            self._end(context_id)
 
     def _end(self, context_id: str, **attributes: int) -> None:
         if (context := self._contexts.pop(context_id, None)) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 from fastapi import APIRouter, WebSocket
 
-from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.protocol.base import Error, ErrorCode, Message, ProtocolError
 from services.shared.runtime.connection import (
     Connection,
     SessionEnded,
@@ -241,7 +241,7 @@ class Conversation:
         match command:
             case Send(message):
                 self._connection.send(message)
-                self._trace.sent(message)
+                self._note(message)
                 if isinstance(message, Cancelled | AudioFinished):
                     self._service.forget(self._connection.session_id)
                 if isinstance(message, Cancelled):
@@ -266,6 +266,13 @@ class Conversation:
                 self._outputs.pop(context_id, None)
             case Close(code):
                 raise SessionEnded(code)
+
+    def _note(self, message: Message) -> None:
+        """What leaves for the client goes into the trace."""
+        if not isinstance(message, Error):
+            self._trace.sent(message)
+        elif message.context_id is not None and not self._session.is_open(message.context_id):
+            self._trace.failed(message.context_id, message.code)
 
     async def _send_audio(self, messages: list[bytes]) -> None:
         for data in messages:

@@ -20,10 +20,12 @@ from services.cli.processes import free_port
 from services.client.asr import open_asr
 from services.client.connection import headers_for
 from services.client.tts import open_tts, synthesize
+from services.shared.protocol.base import Error, ErrorCode
 from services.shared.runtime.config import ConfigError, ServerConfig, TracingConfig
 from services.shared.runtime.tracing import NO_SPAN, NO_TRACER, create_tracer, current_span
 from services.tts.app import create_app as tts_app
 from services.tts.config import EnginesConfig, FakeEngineConfig, PiperEngineConfig, TtsConfig
+from services.tts.engines.fake import FAIL_WORD
 from tests.services.asr.sounds import RATE, joined, pcm, silence, tone
 from tests.services.collector import Collected, Collector, collecting
 from tests.services.serving import LiveService, serving
@@ -131,6 +133,29 @@ async def test_a_synthesis_has_a_span_for_each_context_and_segment(
     assert [span.attributes["source"] for span in segments] == ["engine", "engine"]
     assert segments[0].events == ["first audio"]
     assert "morning" not in str(collector.spans)
+
+
+async def test_a_context_that_fails_ends_with_its_error(
+    collector: Collector, speaks: LiveService
+) -> None:
+    async with open_tts(speaks.ws) as stream:
+        for context_id, text in (("a", f"{FAIL_WORD}."), ("b", "Fine."), ("a", "Again.")):
+            await stream.start(tts.Start(context_id=context_id))
+            await stream.send_text("x" * 30_000, context_id)  # refused, and the context goes on
+            await stream.send_text(text, context_id)
+            await stream.end(context_id)
+            async for _, message in stream.events():
+                lost = isinstance(message, Error) and message.code is ErrorCode.ENGINE_FAILED
+                if lost or isinstance(message, tts.AudioFinished):
+                    break
+        await stream.close()
+    speaks.stop()
+    failed, *spoken = sorted(
+        collector.named("context"), key=lambda span: span.wire.end_time_unix_nano
+    )
+    assert failed.wire.status.message == "engine_failed"
+    assert ["audio_ms" in span.attributes for span in spoken] == [True, True]
+    assert not any("unfinished" in span.attributes for span in collector.named("context"))
 
 
 async def test_a_request_is_a_span_with_its_segments(

@@ -75,6 +75,15 @@ class Grant:
         if self.ring is not None:
             quotas.spend(self.ring.charged(self), use, amount, self.ring.now())
 
+    def come_back(self, sessions: int) -> None:
+        """Count an attempt to go on with one of so many sessions at most.
+
+        Raises:
+            ProtocolError: `quota_exceeded`, or `unauthorized` as :meth:`spend`.
+        """
+        if self.ring is not None:
+            quotas.come_back(self.ring.charged(self), sessions, self.ring.now())
+
     def limits(self) -> KeyLimits:
         """Those of the key. Raises ProtocolError `unauthorized`: it was revoked meanwhile."""
         return KeyLimits() if self.ring is None else self.ring.record(self.key_id).limits

@@ -256,7 +256,9 @@ class Connection:
         """Send what is left, then close; gives up quietly when the client does not take it."""
         if self._stuck:
             return  # it was waited for once already
-        with contextlib.suppress(ClientGone, ProtocolError, RuntimeError, TimeoutError):
+        with contextlib.suppress(
+            ClientGone, ProtocolError, RuntimeError, TimeoutError, WebSocketDisconnect
+        ):
             if self._unsent is not None:  # the writer was ended while it waited with this
                 await self._write_one(self._unsent)
             while self._resent:
@@ -349,7 +351,7 @@ async def admitted(
 
 
 async def readmitted(websocket: WebSocket, lifecycle: Lifecycle, scope: Scope) -> Connection | None:
-    """Check the key before the upgrade, but not the room: the session has its place already.
+    """Check the key and its attempts before the upgrade, but not the room: the session has its own.
 
     So it may come back to a service that is draining, and be handed over.
 
@@ -359,6 +361,7 @@ async def readmitted(websocket: WebSocket, lifecycle: Lifecycle, scope: Scope) -
     try:
         grant = lifecycle.keys.check(websocket, scope)
         lifecycle.check_running()
+        grant.come_back(lifecycle.max_sessions)
     except ProtocolError as refusal:
         await _refuse(websocket, lifecycle, refusal)
         return None

@@ -12,6 +12,8 @@ from enum import StrEnum
 from services.shared.protocol.base import ErrorCode, ProtocolError
 
 _DAY_S = 86_400
+_RETURNS_AT_ONCE = 10
+"""For each session: so often its client may come back at once, and once a second for ever."""
 
 
 class Use(StrEnum):
@@ -42,6 +44,9 @@ class Account:
     def __init__(self, *, daily: bool) -> None:
         self.daily = daily
         self.sessions = 0
+        self._returns = 0.0
+        """Attempts to come back that still weigh, at `_returns_at`."""
+        self._returns_at = 0.0
         self._day = -1
         self._used: dict[Use, float] = {}
 
@@ -55,6 +60,15 @@ class Account:
 
     def add(self, use: Use, amount: float, now: float) -> None:
         self._used[use] = self.used(use, now) + amount
+
+    def returns(self, sessions: int, now: float) -> float:
+        """Attempts to come back to one of so many sessions, as far as they have not faded away."""
+        faded = max(0.0, now - self._returns_at) * sessions
+        self._returns, self._returns_at = max(0.0, self._returns - faded), now
+        return self._returns
+
+    def add_return(self) -> None:
+        self._returns += 1
 
 
 Charged = Sequence[tuple[Account, Allowance]]
@@ -103,6 +117,27 @@ def session(charged: Charged, use: Use | None, now: float) -> Iterator[None]:
     finally:
         for account, _ in charged:
             account.sessions -= 1
+
+
+def come_back(charged: Charged, sessions: int, now: float) -> None:
+    """Count an attempt to go on with a session, which has its place already.
+
+    Args:
+        sessions: how many there can be where the allowance does not say.
+
+    Raises:
+        ProtocolError: `quota_exceeded`: there were too many attempts; this one was not counted.
+    """
+    for account, allowance in charged:
+        most = max(1, sessions if allowance.sessions is None else allowance.sessions)
+        if account.returns(most, now) + 1 > most * _RETURNS_AT_ONCE:
+            raise ProtocolError(
+                ErrorCode.QUOTA_EXCEEDED,
+                f"too many attempts to come back; in the long run {most} a second are permitted",
+                retry_after_s=1,
+            )
+    for account, _ in charged:
+        account.add_return()
 
 
 def _check(account: Account, allowance: Allowance, use: Use, amount: float, now: float) -> None:

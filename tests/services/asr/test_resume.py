@@ -425,6 +425,68 @@ async def test_a_session_belongs_to_its_key(start_service: Start) -> None:
     assert second.text == "w4 w4 w4 w4 w4"
 
 
+def bearing(key: str) -> dict[str, Any]:
+    return {"additional_headers": {"Authorization": f"Bearer {key}"}}
+
+
+KEYS = ServerConfig.model_validate({"api_keys": ["red", "blue"], "drain_s": 0.5})
+
+
+async def test_one_keys_parked_sessions_do_not_keep_anothers_out(start_service: Start) -> None:
+    service = start_service(server=KEYS, resume=ResumeConfig(max_parked=2))
+    callers = []
+    for number, key in enumerate(("red", "red", "blue", "blue"), 1):
+        async with session(service.ws, start=RESUMABLE, **bearing(key)) as caller:
+            await hear_ack(caller, 1)
+            await lose(caller)
+        callers.append(caller)
+        await eventually(
+            lambda: service.metric("voice_asr_parked_sessions") == min(number, 2)  # noqa: B023
+        )
+        await eventually(lambda: service.lifecycle.sessions == min(number, 2))  # noqa: B023
+    gone = {"red": callers[0], "blue": callers[3]}
+    for key, caller in gone.items():
+        await refusal(service, session_id(caller), ErrorCode.SESSION_NOT_FOUND, **bearing(key))
+    for key, caller in (("red", callers[1]), ("blue", callers[2])):
+        async with resumed(service, session_id(caller), **bearing(key)) as (back, _):
+            await back.stop()
+    assert service.metric("voice_asr_parked_sessions") == 0
+
+
+async def test_one_keys_last_words_do_not_push_anothers_out(start_service: Start) -> None:
+    service = start_service(server=KEYS, resume=ResumeConfig(max_parked=2))
+    callers = []
+    for key in ("blue", "red", "red", "red"):
+        async with session(service.ws, start=RESUMABLE, **bearing(key)) as caller:
+            await caller.stop()
+        callers.append(caller)
+    await eventually(lambda: service.lifecycle.sessions == 0)
+    async with resumed(service, session_id(callers[0]), **bearing("blue")) as (back, _):
+        await back.hear(Stopped)
+    async with resumed(service, session_id(callers[3]), **bearing("red")) as (back, _):
+        await back.hear(Stopped)
+    await refusal(service, session_id(callers[1]), ErrorCode.SESSION_NOT_FOUND, **bearing("red"))
+
+
+async def test_a_key_does_not_hammer_at_sessions(start_service: Start) -> None:
+    service = start_service(server=KEYS, limits=LimitsConfig(max_sessions=2))
+    query = "?session_id=x&last_event=0"
+
+    async def attempts(key: str) -> list[int]:
+        statuses = []
+        for _ in range(22):
+            try:
+                async with session(service.ws, query=query, ready=False, **bearing(key)):
+                    statuses.append(101)
+            except InvalidStatus as refused:
+                statuses.append(refused.response.status_code)
+        return statuses
+
+    statuses = await attempts("red")
+    assert statuses[:20] == [101] * 20 and 429 in statuses
+    assert (await attempts("blue"))[0] == 101
+
+
 async def test_events_that_are_not_kept_any_more(start_service: Start) -> None:
     service = start_service(resume=ResumeConfig(replay_bytes=4096))
     async with session(service.ws, start=RESUMABLE) as caller:

@@ -261,6 +261,19 @@ async def test_who_vanishes_leaves_nothing_behind(start_tiny: Start) -> None:
     await still_serves(live)
 
 
+async def test_who_vanishes_as_it_is_let_go_is_no_fault_of_ours(
+    start_tiny: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = start_tiny()
+    for _ in range(30):
+        client = await talk(live)
+        await client.send("end")
+        client.transport.abort()
+        await client.wait_closed()
+    await eventually(lambda: live.lifecycle.sessions == 0)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
 async def test_a_fault_of_ours_is_told_without_its_inside(start_tiny: Start) -> None:
     live = start_tiny()
     async with talk(live) as client:

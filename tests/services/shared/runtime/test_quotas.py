@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
-from services.shared.runtime.quotas import Account, Allowance, Use, session, spend
+from services.shared.runtime.quotas import Account, Allowance, Use, come_back, session, spend
 
 DAY = 86_400.0
 
@@ -77,3 +77,27 @@ def test_nobody_begins_with_nothing_left() -> None:
         pass
     with session(key, Use.AUDIO_S, DAY):
         pass
+
+
+def test_who_comes_back_too_often_waits_and_is_then_let_in_again() -> None:
+    key = ((Account(daily=True), Allowance(sessions=2)),)
+    for _ in range(20):
+        come_back(key, 100, 50.0)
+    for _ in range(3):
+        with pytest.raises(ProtocolError, match="2 a second") as caught:
+            come_back(key, 100, 50.0)
+    assert (caught.value.code, caught.value.retry_after_s) == (ErrorCode.QUOTA_EXCEEDED, 1)
+    for _ in range(2):
+        come_back(key, 100, 51.0)
+    with pytest.raises(ProtocolError):
+        come_back(key, 100, 40.0)  # the clock was set back
+    come_back(key, 100, 41.0)
+
+
+def test_without_a_limit_of_its_own_a_key_comes_back_as_often_as_there_are_sessions() -> None:
+    token, key = Account(daily=False), Account(daily=True)
+    both = ((token, Allowance()), (key, Allowance()))
+    for _ in range(30):
+        come_back(both, 3, 0.0)
+    with pytest.raises(ProtocolError, match="3 a second"):
+        come_back(both, 3, 0.0)
