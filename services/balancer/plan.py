@@ -111,7 +111,7 @@ class Plan(_Strict):
     """Proxies in front of nginx, which tell by `X-Forwarded-For` whom they stand for. Without them
     whoever comes through a proxy has that one's address, and is never trusted."""
     status: Listen | None = None
-    """Where nginx tells its own counters (`/status`), e.g. `127.0.0.1:8009`."""
+    """Where nginx tells its own counters, e.g. `127.0.0.1:8009`: `/metrics`, `/status`."""
     limits: ClientLimits = ClientLimits()
     uploads: Uploads = Uploads()
     access_log: FilePath | None = None

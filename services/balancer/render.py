@@ -31,6 +31,8 @@ _ASKS_READINESS = (
     "proxy_next_upstream_timeout 1500ms;\n",
     "error_page 502 504 =504 @voice_unreachable;\n",  # 503 is what an instance says of itself
 )
+_CONNECTIONS = ("active", "reading", "writing", "waiting")
+"""What stub_status has as variables; the metrics are named as nginx's own exporter names them."""
 _FIELD = re.compile(r"@\{([a-z_]+)\}")
 """nginx's own variables begin with `$`, and its named locations are not in braces."""
 
@@ -181,7 +183,18 @@ def _status_server(plan: Plan) -> str:
     return (
         f"\nserver {{                                       # nginx's counters, for the operator\n"
         f"    listen {plan.status};\n    access_log off;\n"
-        "    location = /status { stub_status; }\n    location / { return 404; }\n}\n"
+        "    location = /status { stub_status; }\n"
+        "    location = /metrics {\n        default_type 'text/plain; version=0.0.4';\n"
+        f"        return 200 '{_metrics()}';\n    }}\n"
+        "    location / { return 404; }\n}\n"
+    )
+
+
+def _metrics() -> str:
+    """For Prometheus; nginx puts in the numbers, and a line's end for `\\n`."""
+    return "".join(
+        f"# TYPE nginx_connections_{name} gauge\\nnginx_connections_{name} $connections_{name}\\n"
+        for name in _CONNECTIONS
     )
 
 

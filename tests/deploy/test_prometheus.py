@@ -19,6 +19,8 @@ from examples.voice_agent.api.app import create_app, serving
 from examples.voice_agent.api.config import ApiConfig
 from examples.voice_agent.store.config import JournalConfig, RecordingConfig, StoreConfig
 from examples.voice_agent.store.store import open_store
+from services.balancer.plan import Plan
+from services.balancer.process import balancing
 from services.client.asr import open_asr, transcribe_file
 from services.client.tts import open_tts
 from services.shared.media.wav import wav_bytes
@@ -33,7 +35,7 @@ from tests.deploy.dashboards import (
 )
 from tests.deploy.prometheus import MISSING, PROMETHEUS, PROMTOOL, Prometheus, prometheus
 from tests.services.asr.sounds import RATE, joined, pcm, silence, tone
-from tests.services.process import FAKE_ASR, ServiceProcess, service_process
+from tests.services.process import FAKE_ASR, ServiceProcess, free_port, service_process
 
 FOLDER = DEPLOY / "prometheus"
 FAKE_TTS = {"TTS__ENGINES__PIPER__ENABLED": "false", "TTS__ENGINES__FAKE__ENABLED": "true"}
@@ -104,14 +106,27 @@ def test_each_alert_says_what_it_means_and_what_to_do() -> None:
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Prometheus]:
-    """Both services and the agent's API, which something has happened to, and their Prometheus."""
+    """All that is scraped, which something has happened to, and its Prometheus."""
     async with AsyncExitStack() as stack:
         hears = await stack.enter_async_context(service_process("asr", **FAKE_ASR))
         speaks = await stack.enter_async_context(service_process("tts", **FAKE_TTS))
         agent = await stack.enter_async_context(agent_api(tmp_path))
         await hears.ready()
         await speaks.ready()
-        targets = {"voice-asr": hears.address, "voice-tts": speaks.address, "voice-agent": agent}
+        counters = f"127.0.0.1:{free_port()}"
+        front = Plan(
+            asr=(hears.address,),
+            tts={"main": (speaks.address,)},
+            listen=f"127.0.0.1:{free_port()}",
+            status=counters,
+        )
+        await stack.enter_async_context(balancing(front, tmp_path))
+        targets = {
+            "voice-asr": hears.address,
+            "voice-tts": speaks.address,
+            "voice-nginx": counters,
+            "voice-agent": agent,
+        }
         server = await stack.enter_async_context(prometheus(tmp_path, targets))
         await server.scraped(len(targets))
         for _ in range(2):
@@ -186,6 +201,8 @@ async def test_every_query_is_answered(watched: Prometheus) -> None:
     for each in recordings():
         assert has_data(await watched.query(each.text)), each
         assert has_data(await watched.query(each.of)), f"{each.of} is not recorded"
+    assert [each["value"][1] for each in await watched.query('up{job="voice-nginx"}')] == ["1"]
+    assert has_data(await watched.query("nginx_connections_active"))
     for each in alerts():
         found = await watched.query(each.text)
         assert found == [] or each.of in SLOW_MACHINE, f"{each.of} would fire"

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -569,6 +570,30 @@ async def test_counters_are_told_where_the_operator_wants_them(front: StartFront
     async with front(status=status), http() as client:
         assert "Active connections" in (await client.get(f"http://{status}/status")).text
         assert (await client.get(f"http://{status}/")).status_code == 404
+
+
+async def test_prometheus_can_read_the_counters(front: StartFront, asr_pair: Pair) -> None:
+    status = f"127.0.0.1:{free_port()}"
+
+    async def told() -> dict[str, float]:
+        answer = await client.get(f"http://{status}/metrics")
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        families = list(text_string_to_metric_families(answer.text))
+        assert {family.type for family in families} == {"gauge"}
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    async with front(asr=asr_pair.addresses, status=status) as via, http() as client:
+        before = await told()
+        assert {name.removeprefix("nginx_connections_") for name in before} == {
+            "active", "reading", "writing", "waiting"
+        }  # fmt: skip
+        async with (
+            connect(f"{via.ws}/v1/stream/asr", proxy=None),
+            connect(f"{via.ws}/v1/stream/asr", proxy=None),
+        ):
+            within = await told()
+        assert within["nginx_connections_active"] == before["nginx_connections_active"] + 2
+        assert within["nginx_connections_writing"] == before["nginx_connections_writing"] + 2
 
 
 @pytest.mark.slow  # nginx tries for 2.5 s
