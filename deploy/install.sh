@@ -329,6 +329,8 @@ ASR__SERVER__KEYS_FILE=/var/lib/voice-services/keys.json
 TTS__SERVER__KEYS_FILE=/var/lib/voice-services/keys.json
 ASR__SERVER__TOKEN_SECRET_FILE=/var/lib/voice-services/token-secret
 TTS__SERVER__TOKEN_SECRET_FILE=/var/lib/voice-services/token-secret
+# A change over /v1/lexicon reaches one instance, and through its file the others.
+TTS__LEXICON__FILE=/var/lib/voice-services/tts/lexicon.yaml
 TEXT
   for kind in asr tts; do
     for port in ${!kind//,/ }; do

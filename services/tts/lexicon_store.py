@@ -1,22 +1,34 @@
 """The operator's lexicon: entries of all languages, in memory and in a YAML file.
 
-The file is read at the start and written whole, atomically, with each change by the API: language →
-word → how to say it. Contexts keep the lexicon that they began with.
+The file, language → word → how to say it, is the truth, also for the other instances that it
+belongs to: it is looked at every few seconds, and each change by the API is made of what it holds
+at that moment, and written whole, atomically. Contexts keep the lexicon that they began with.
 """
 
 import asyncio
+import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import structlog
 import yaml
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.runtime.file_stamps import Stamp, stamp_of
+from services.shared.runtime.only_writer import only_writer
 from services.tts.engines.checks import same_language
 from services.tts.lexicon import Entry, Lexicon, LexiconError, checked_entry
 
+log = structlog.get_logger(__name__)
+
 _MAX_BYTES = 64 << 20
+RELOAD_S = 2.0
+"""How often it is looked whether another instance, or the operator, has changed the file."""
+
+Lexicons = Mapping[str, Lexicon]
+"""By language tag."""
 
 
 class LexiconStore:
@@ -30,34 +42,32 @@ class LexiconStore:
     def __init__(self, file: Path | None, max_entries: int) -> None:
         self._file = file
         self._max_entries = max_entries
-        self._lexicons: dict[str, Lexicon] = {}
+        self._lexicons: Lexicons = {}
+        self._seen: Stamp = ()
         self._changing = asyncio.Lock()
+        self._following: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Read the file, if there is one, and follow its changes. Raises LexiconError."""
+        await asyncio.to_thread(self.load)
+        self._following = asyncio.create_task(self.watch())
+
+    async def close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
 
     def load(self) -> None:
-        """Read the file, if there is one.
+        """Read the file, if there is one. Blocks.
 
         Raises:
             LexiconError: it cannot be read, or an entry is wrong.
         """
-        if self._file is None or not self._file.exists():
-            return
-        try:
-            if self._file.stat().st_size > _MAX_BYTES:
-                raise LexiconError(f"lexicon {self._file} is larger than {_MAX_BYTES} bytes")
-            content = yaml.safe_load(self._file.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeError, yaml.YAMLError) as error:
-            raise LexiconError(f"lexicon {self._file} cannot be read: {error}") from error
-        self._lexicons = {
-            language: Lexicon(entries) for language, entries in _checked(content).items()
-        }
-        if self._count() > self._max_entries:
-            raise LexiconError(
-                f"lexicon {self._file} has {self._count()} entries; "
-                f"lexicon.max_entries is {self._max_entries}"
-            )
+        self._lexicons = self._current()
 
     @property
-    def lexicons(self) -> Mapping[str, Lexicon]:
+    def lexicons(self) -> Lexicons:
         """Language tag → its lexicon."""
         return self._lexicons
 
@@ -74,12 +84,15 @@ class LexiconStore:
             ProtocolError: it could not be stored; nothing was changed.
         """
         entry = checked_entry(word, say)
-        async with self._changing:
-            before = self._lexicons.get(language, Lexicon({}))
-            after = await asyncio.to_thread(before.with_entry, entry)
-            if self._count() + len(after) - len(before) > self._max_entries:
+
+        def with_entry(lexicons: Lexicons) -> Lexicons:
+            after = lexicons.get(language, Lexicon({})).with_entry(entry)
+            changed = {**lexicons, language: after}
+            if _count(changed) > max(self._max_entries, _count(lexicons)):
                 raise LexiconError(f"the lexicon is full: {self._max_entries} entries")
-            await self._change(language, after)
+            return changed
+
+        await self._change(with_entry)
         return entry
 
     async def remove(self, language: str, word: str) -> None:
@@ -88,28 +101,96 @@ class LexiconStore:
         Raises:
             ProtocolError: there is none, or the change could not be stored.
         """
-        async with self._changing:
-            lexicon = self._lexicons.get(language, Lexicon({}))
+
+        def without(lexicons: Lexicons) -> Lexicons:
+            lexicon = lexicons.get(language, Lexicon({}))
             if word not in lexicon.entries:
                 raise ProtocolError(
                     ErrorCode.NOT_FOUND, f"the lexicon for {language} has no word {word!r:.110}"
                 )
-            await self._change(language, await asyncio.to_thread(lexicon.without, word))
+            return {**lexicons, language: lexicon.without(word)}
 
-    async def _change(self, language: str, lexicon: Lexicon) -> None:
-        changed = {**self._lexicons, language: lexicon}
-        changed = {tag: each for tag, each in changed.items() if len(each)}
-        if self._file is not None:
-            try:
-                await asyncio.to_thread(_write, self._file, changed)
-            except OSError as error:
-                raise ProtocolError(
-                    ErrorCode.INTERNAL, f"the lexicon could not be stored: {error.strerror}"
-                ) from error
+        await self._change(without)
+
+    async def watch(self, every_s: float = RELOAD_S) -> None:
+        """Follow changes of the file for ever; a broken one changes nothing."""
+        told = ""
+        while self._file is not None:
+            await asyncio.sleep(every_s)
+            async with self._changing:
+                before = self._lexicons
+                try:
+                    await asyncio.to_thread(self.load)
+                except LexiconError as error:
+                    if str(error) != told:
+                        told = str(error)
+                        log.error("the lexicon of before stays", reason=told)
+                    continue
+            told = ""
+            if self._lexicons is not before:
+                log.info("the lexicon was read again", entries=_count(self._lexicons))
+
+    async def _change(self, change: Callable[[Lexicons], Lexicons]) -> None:
+        async with self._changing:
+            await asyncio.to_thread(self._rewrite, change)
+
+    def _rewrite(self, change: Callable[[Lexicons], Lexicons]) -> None:
+        if self._file is None:
+            self._lexicons = _filled(change(self._lexicons))
+            return
+        try:
+            with only_writer(self._file.parent):
+                changed = _filled(change(self._as_stored()))
+                _write(self._file, changed)
+                self._seen = stamp_of([self._file])
+        except OSError as error:
+            raise ProtocolError(
+                ErrorCode.INTERNAL, f"the lexicon could not be stored: {error.strerror}"
+            ) from error
         self._lexicons = changed
 
-    def _count(self) -> int:
-        return sum(map(len, self._lexicons.values()))
+    def _as_stored(self) -> Lexicons:
+        """What a change is made to. Raises ProtocolError."""
+        try:
+            return self._current()
+        except LexiconError as error:
+            raise ProtocolError(
+                ErrorCode.INTERNAL, f"the lexicon could not be stored: {error}"
+            ) from error
+
+    def _current(self) -> Lexicons:
+        """From the file if it has changed since it was read. Raises LexiconError."""
+        if self._file is None:
+            return self._lexicons
+        stamp = stamp_of([self._file])
+        if stamp == self._seen:
+            return self._lexicons
+        lexicons = _read(self._file, self._max_entries) if self._file.exists() else {}
+        self._seen = stamp
+        return lexicons
+
+
+def _count(lexicons: Lexicons) -> int:
+    return sum(map(len, lexicons.values()))
+
+
+def _filled(lexicons: Lexicons) -> Lexicons:
+    return {tag: each for tag, each in lexicons.items() if len(each)}
+
+
+def _read(file: Path, max_entries: int) -> Lexicons:
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise LexiconError(f"lexicon {file} is larger than {_MAX_BYTES} bytes")
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise LexiconError(f"lexicon {file} cannot be read: {error}") from error
+    lexicons = {language: Lexicon(entries) for language, entries in _checked(content).items()}
+    if (count := _count(lexicons)) > max_entries:
+        raise LexiconError(
+            f"lexicon {file} has {count} entries; lexicon.max_entries is {max_entries}"
+        )
+    return lexicons
 
 
 def _checked(content: object) -> dict[str, dict[str, str]]:

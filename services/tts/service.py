@@ -247,7 +247,7 @@ class TtsService:
     async def load(self) -> None:
         """Load and warm every engine, off the event loop; ready afterwards."""
         try:
-            await asyncio.to_thread(self.lexicon.load)
+            await self.lexicon.open()
         except LexiconError as error:
             raise ConfigError(str(error)) from error
         await asyncio.to_thread(self._load)
@@ -311,6 +311,7 @@ class TtsService:
             speaker.warm_up()
 
     async def unload(self) -> None:
+        await self.lexicon.close()
         if self._cloning is not None:
             await self._cloning.close()
         for speaker in self.speakers:

@@ -1,11 +1,9 @@
 """Changing a keys file: one writer at a time; readers see the old file or the new one."""
 
 import contextlib
-import fcntl
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from services.shared.runtime.keys import (
     plain_record,
     write_key_file,
 )
+from services.shared.runtime.only_writer import only_writer
 
 _SECRET_BYTES = 48
 
@@ -40,7 +39,7 @@ class KeyStore:
 
     def add(self, *records: KeyRecord) -> None:
         """Append keys; makes the file."""
-        with self._locked():
+        with only_writer(self._file.parent):
             known = self.read() if self._file.exists() else ()
             ids = {key.id for key in known}
             for record in records:
@@ -50,7 +49,7 @@ class KeyStore:
 
     def revoke(self, key_id: str, now: datetime) -> KeyRecord:
         """For good: the key stays in the file, so that it is known what it was."""
-        with self._locked():
+        with only_writer(self._file.parent):
             revoked = self._one(key_id).model_copy(update={"revoked_at": now})
             self._replace(revoked)
         return revoked
@@ -63,7 +62,7 @@ class KeyStore:
         Args:
             keep: how long the old one goes on; None: it is revoked.
         """
-        with self._locked():
+        with only_writer(self._file.parent):
             old = self._one(key_id)
             if (trouble := old.trouble(now)) is not None:
                 raise KeyFileError(f"key {key_id} {trouble}; create a new one, with its owner")
@@ -94,17 +93,6 @@ class KeyStore:
         parse_key_file(text)
         before = self._file.stat() if self._file.exists() else None
         _write_whole(self._file, text, before)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Nobody else changes a file of this folder meanwhile."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)
 
 
 def imported(text: str, scopes: frozenset[Scope]) -> list[KeyRecord]:

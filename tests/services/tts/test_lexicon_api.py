@@ -1,5 +1,6 @@
 """Entries by HTTP, and what is heard of them."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -34,6 +35,26 @@ async def test_entries_are_listed_added_and_removed(
         assert (await http.delete("/v1/lexicon/en/New%20York")).status_code == 204
         gone = await http.delete("/v1/lexicon/en/New%20York")
         assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
+
+
+async def test_an_entry_is_for_all_instances_with_the_file(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    """A POST through the balancer reaches one of them."""
+    lexicon = LexiconConfig(file=tmp_path / "lexicon.yaml")
+    one, other = [await start_service(lexicon=lexicon) for _ in range(2)]
+    async with client(one) as first, client(other) as second:
+        await first.put("/v1/lexicon/en/cat", json={"say": "elephant"})
+        # The file is looked at every two seconds.
+        async with asyncio.timeout(10):
+            while "cat" not in (await second.get("/v1/lexicon")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        wanted = {"text": "cat", "format": "pcm"}
+        audio = (await second.post("/v1/synthesize", json=wanted)).content
+        assert len(audio) == 2 * 16 * (word_ms("elephant") + GAP_MS)
+        assert (await second.delete("/v1/lexicon/en/cat")).status_code == 204
+        audio = (await second.post("/v1/synthesize", json=wanted)).content
+        assert len(audio) == 2 * 16 * (word_ms("cat") + GAP_MS)
 
 
 async def test_wrong_entries_are_refused_with_a_reason(live: LiveService) -> None:

@@ -1,13 +1,16 @@
 """The operator's entries survive a restart; what cannot be stored changes nothing."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
+from services.shared.runtime.only_writer import only_writer
 from services.tts.lexicon import LexiconError
 from services.tts.lexicon_store import LexiconStore
+from tests.services.serving import eventually
 
 
 def entries(store: LexiconStore) -> dict[str, dict[str, str]]:
@@ -90,3 +93,59 @@ def test_a_file_that_is_wrong_says_why(tmp_path: Path, text: str, reason: str) -
     file.write_text(text, encoding="utf-8")
     with pytest.raises(LexiconError, match=reason):
         LexiconStore(file, 2).load()
+
+
+async def test_instances_change_one_file(tmp_path: Path) -> None:
+    """What the other one has changed is neither lost nor missed."""
+    one, other = (LexiconStore(tmp_path / "lexicon.yaml", 10) for _ in range(2))
+    await one.open()
+    await other.open()
+    try:
+        await one.put("en", "a", "x")
+        await other.put("en", "b", "y")  # although it has not looked since
+        await other.remove("en", "a")
+        await one.put("vi", "c", "z")
+        assert entries(one) == {"en": {"b": "y"}, "vi": {"c": "z"}}
+        await eventually(lambda: entries(other) == entries(one))
+    finally:
+        await one.close()
+        await other.close()
+
+
+async def test_it_is_full_for_all_instances(tmp_path: Path) -> None:
+    one, other = (LexiconStore(tmp_path / "lexicon.yaml", 1) for _ in range(2))
+    await one.put("en", "a", "x")
+    with pytest.raises(LexiconError, match="full: 1"):
+        await other.put("en", "b", "y")
+
+
+async def test_a_change_of_the_operators_is_followed_and_a_broken_one_never_overwritten(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "lexicon.yaml"
+    store = LexiconStore(file, 10)
+    await store.put("en", "a", "x")
+    watching = asyncio.create_task(store.watch(0.01))
+    try:
+        file.write_text("en: {a: x, b: y}")
+        await eventually(lambda: entries(store) == {"en": {"a": "x", "b": "y"}})
+        file.write_text("en: [")
+        await asyncio.sleep(0.1)
+        assert entries(store) == {"en": {"a": "x", "b": "y"}}
+        with pytest.raises(ProtocolError, match="could not be stored"):
+            await store.put("en", "c", "z")
+        assert file.read_text() == "en: ["
+        file.unlink()
+        await eventually(lambda: entries(store) == {})
+    finally:
+        watching.cancel()
+
+
+async def test_a_writer_that_hangs_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LexiconStore(tmp_path / "lexicon.yaml", 10)
+    monkeypatch.setattr("services.tts.lexicon_store.only_writer", partial(only_writer, wait_s=0.1))
+    with only_writer(tmp_path), pytest.raises(ProtocolError, match="another process is changing"):
+        await store.put("en", "a", "x")
+    assert entries(store) == {}
