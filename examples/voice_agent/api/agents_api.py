@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from examples.voice_agent.api.access import Holder, TheStore
+from examples.voice_agent.api.access import Holder, KeyedRoute, TheStore
 from examples.voice_agent.api.messages import AgentVersionTold, NewAgent
 
-router = APIRouter(prefix="/v1/agents", tags=["agents"])
+router = APIRouter(prefix="/v1/agents", tags=["agents"], route_class=KeyedRoute)
 
 
 @router.post("", status_code=201, summary="Make an agent, or a new version of one")

@@ -17,12 +17,23 @@ class ApiConfig(BaseModel):
     """Lines of `NAME SHA256`, as `voice agent key NAME` prints them."""
     allow_unauthenticated: bool = False
     """Listen where others can reach it, without keys."""
+    open_metrics: bool | None = None
+    """Whether `/metrics` needs no key; None: only on a loopback address."""
     send_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     """A watcher of calls who takes longer to read is dropped."""
 
+    @property
+    def shows_metrics(self) -> bool:
+        """To everybody who can reach it."""
+        return self._is_local if self.open_metrics is None else self.open_metrics
+
+    @property
+    def _is_local(self) -> bool:
+        return _loopback(self.host)
+
     @model_validator(mode="after")
     def _is_locked(self) -> Self:
-        if self.keys_file is None and not self.allow_unauthenticated and not _loopback(self.host):
+        if self.keys_file is None and not self.allow_unauthenticated and not self._is_local:
             raise ValueError(
                 f"others can reach {self.host}, but there are no keys: set keys_file, "
                 "or allow_unauthenticated if that is meant"

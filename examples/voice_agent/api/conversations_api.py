@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse
 from pydantic import AwareDatetime
 
-from examples.voice_agent.api.access import Holder, TheStore
+from examples.voice_agent.api.access import Holder, KeyedRoute, TheStore
 from examples.voice_agent.api.errors import ApiError, ErrorKind
 from examples.voice_agent.api.messages import (
     ConversationPage,
@@ -16,7 +16,7 @@ from examples.voice_agent.api.messages import (
 )
 from examples.voice_agent.store.conversations import ConversationFilter
 
-router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+router = APIRouter(prefix="/v1/conversations", tags=["conversations"], route_class=KeyedRoute)
 
 _TYPES = {".wav": "audio/wav", ".flac": "audio/flac"}
 

@@ -26,6 +26,7 @@ class ErrorKind(Enum):
     UNAUTHORIZED = "unauthorized", 401
     NOT_FOUND = "not_found", 404
     CONFLICT = "conflict", 409
+    TOO_LARGE = "message_too_large", 413
     OVERLOADED = "overloaded", 503
     UNAVAILABLE = "unavailable", 503
     SLOW_CLIENT = "slow_client", 408
@@ -84,6 +85,9 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        # The framework calls whatever ends the reading of a body "an error parsing" it.
+        if isinstance(error.__cause__, ApiError):
+            return _response(error.__cause__)
         kind = ErrorKind.NOT_FOUND if error.status_code == 404 else ErrorKind.INVALID
         response = _response(ApiError(kind, str(error.detail)))
         response.status_code = error.status_code

@@ -1,4 +1,5 @@
-"""Health and metrics, for whoever looks after the process; without keys, as in the services."""
+"""Health and metrics, for whoever looks after the process. As in the services, health needs no key,
+and metrics need one where others can reach them."""
 
 import asyncio
 
@@ -7,6 +8,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from examples.voice_agent.api.access import TheStore
+from examples.voice_agent.api.config import ApiConfig
+from examples.voice_agent.api.keys import KeyRing
 from examples.voice_agent.store.database import DATABASE_ERRORS
 from examples.voice_agent.store.migrate import current_revision, newest_revision
 
@@ -43,6 +46,10 @@ async def ready(store: TheStore) -> JSONResponse:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
+    config: ApiConfig = request.app.state.config
+    if not config.shows_metrics:
+        keys: KeyRing = request.app.state.keys
+        keys.holder(request)
     registry = request.app.state.registry
     text = await asyncio.to_thread(generate_latest, registry)  # it reads files of /proc
     return Response(text, media_type=CONTENT_TYPE_LATEST)

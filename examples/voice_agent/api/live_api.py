@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic_core import to_json
 
-from examples.voice_agent.api.access import Holder, TheStore
+from examples.voice_agent.api.access import Holder, KeyedRoute, TheStore
 from examples.voice_agent.api.errors import ApiError, ErrorKind
 from examples.voice_agent.api.keys import SUBPROTOCOL, KeyRing
 from examples.voice_agent.api.messages import LiveCallTold
 from examples.voice_agent.live import TooManyWatchers, Watcher
 from examples.voice_agent.store.store import Store
 
-router = APIRouter(prefix="/v1/calls", tags=["live calls"])
+router = APIRouter(prefix="/v1/calls", tags=["live calls"], route_class=KeyedRoute)
 
 _POLICY_VIOLATION = 1008
 _TRY_AGAIN_LATER = 1013

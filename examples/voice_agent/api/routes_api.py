@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
-from examples.voice_agent.api.access import Holder, TheStore
+from examples.voice_agent.api.access import Holder, KeyedRoute, TheStore
 from examples.voice_agent.api.messages import RouteDecision
 from examples.voice_agent.store.inbound_routes import RouteSettings, StoredRoute
 
-router = APIRouter(prefix="/v1/routes", tags=["routes"])
+router = APIRouter(prefix="/v1/routes", tags=["routes"], route_class=KeyedRoute)
 
 
 @router.get("", summary="All routes, in the order in which they are asked")

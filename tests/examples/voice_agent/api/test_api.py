@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from examples.voice_agent.store.records import CallContext
 from services.shared.audio.pcm import AudioFormat, Encoding
@@ -134,20 +133,7 @@ def recorded_files(api: Api) -> list[Path]:
     return list(api.store.config.recording.folder.rglob("*.wav"))
 
 
-@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic abc"])
-async def test_without_a_key_there_is_nothing(api: Api, authorization: str | None) -> None:
-    headers = {"Authorization": authorization} if authorization else {}
-    async with httpx.AsyncClient(base_url=api.url, headers=headers, trust_env=False) as stranger:
-        paths = list((await stranger.get("/openapi.json")).json()["paths"])
-        kept = [path for path in paths if path.startswith("/v1")]
-        assert len(kept) >= 9
-        for path in kept:
-            answer = await stranger.get(path.replace("{", "").replace("}", ""))
-            assert answer.status_code == 401, path
-            assert answer.headers["www-authenticate"] == "Bearer"
-
-
-async def test_health_and_metrics_need_no_key(api: Api) -> None:
+async def test_health_and_metrics_need_no_key_on_this_machine(api: Api) -> None:
     await store_calls(api, 1)
     async with httpx.AsyncClient(base_url=api.url, trust_env=False) as stranger:
         assert (await stranger.get("/health/live")).json() == {"live": True}
