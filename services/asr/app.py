@@ -32,7 +32,7 @@ def create_app(config: AsrConfig, store: ModelStore | None = None) -> FastAPI:
     lifecycle = Lifecycle(config.limits, load_keys(config.server), registry)
     service = AsrService(config, store or ModelStore(), registry)
     lifecycle.owners = list(service.schedulers)
-    service.overload.sessions = lambda: lifecycle.sessions
+    service.overload.census = lifecycle
     lifecycle.gates.append(service.overload.check)
     lifecycle.checks.append(service.overload.trouble)
     tracer = create_tracer(config.tracing, "asr")

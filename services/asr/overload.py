@@ -1,8 +1,9 @@
 """Watches how late finals are, and says what is given up for their sake."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import structlog
 
@@ -18,7 +19,27 @@ _EVERY_S = 0.1
 _PATIENCE_S = 1.0
 """How often a file asks whether it may go on."""
 
+_SETTLE_S = 3.0
+"""Until the load of somebody new shows: longer than all steps of the degradation need."""
+
 _Schedulers = Sequence[Scheduler[Any, Any]]
+
+
+class Census(Protocol):
+    """Who is there; a :class:`.Lifecycle` knows."""
+
+    @property
+    def sessions(self) -> int: ...
+
+    def newcomers(self, within_s: float) -> int:
+        """Sessions younger than this."""
+
+
+class _Nobody:
+    sessions = 0
+
+    def newcomers(self, within_s: float) -> int:
+        return 0
 
 
 class Overload:
@@ -36,8 +57,8 @@ class Overload:
         before: _Schedulers,
         metrics: AsrMetrics,
     ) -> None:
-        self.sessions: Callable[[], int] = lambda: 0
-        """How many there are; for the prediction of one more."""
+        self.census: Census = _Nobody()
+        self._newcomers = config.newcomers
         self._enabled = config.enabled
         self._degradation = Degradation(config.limits)
         self._decoders = decoders
@@ -52,7 +73,7 @@ class Overload:
     @property
     def refuses(self) -> bool:
         """Nobody new is let in."""
-        return self.level is Level.REFUSING and self.sessions() > 0
+        return self.level is Level.REFUSING and self.census.sessions > 0
 
     async def watch(self) -> None:
         """Look again and again, for ever; run as a task."""
@@ -69,7 +90,7 @@ class Overload:
         decoders_s = max((each.late_s() for each in self._decoders), default=0.0)
         self._late_s = lag_s + decoders_s + sum(each.late_s() for each in self._before)
         occupied = max((each.occupied() for each in self._decoders), default=0.0)
-        sessions = self.sessions()
+        sessions = self.census.sessions
         one_more = occupied * (sessions + 1) / sessions if sessions else occupied
         level = self._degradation.observe(self._late_s, one_more, now)
         self._metrics.late_s.set(self._late_s)
@@ -90,11 +111,23 @@ class Overload:
         Raises:
             ProtocolError: `overloaded`, with the time after which a retry may help.
         """
+        if self._enabled:
+            self._check_ramp()
         if self.refuses:
             raise ProtocolError(
                 ErrorCode.OVERLOADED,
                 f"{self._sentence()}; try again shortly, or another instance",
                 retry_after_s=self._degradation.retry_after_s,
+            )
+
+    def _check_ramp(self) -> None:
+        """Lateness shows only when those who came are speaking; till then their number must do."""
+        new = self.census.newcomers(_SETTLE_S)
+        if new >= max(self._newcomers, self.census.sessions - new):
+            raise ProtocolError(
+                ErrorCode.OVERLOADED,
+                f"{new} came in within {_SETTLE_S:g} s; try again shortly, or another instance",
+                retry_after_s=math.ceil(_SETTLE_S),
             )
 
     def trouble(self) -> str | None:

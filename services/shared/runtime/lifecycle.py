@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import StrEnum
+from itertools import takewhile
 from typing import NoReturn, Protocol
 
 import structlog
@@ -61,7 +63,8 @@ class Lifecycle:
         self.failed = asyncio.Event()
         self.ready = asyncio.Event()
         """The models are loaded and warm; stays set while draining."""
-        self._sessions = 0
+        self._begun: dict[object, float] = {}
+        """When each session that is there came in, oldest first."""
         watch_state(registry, self, tuple(Phase))
         self._idle = asyncio.Event()
         self._idle.set()
@@ -72,7 +75,13 @@ class Lifecycle:
 
     @property
     def sessions(self) -> int:
-        return self._sessions
+        return len(self._begun)
+
+    def newcomers(self, within_s: float) -> int:
+        """How many of the sessions are younger than this."""
+        since = time.monotonic() - within_s
+        newest_first = reversed(self._begun.values())
+        return sum(1 for _ in takewhile(lambda begun: begun > since, newest_first))
 
     def hung(self) -> list[str]:
         return [owner.name for owner in self.owners if owner.busy_for() > HANG_S]
@@ -91,19 +100,20 @@ class Lifecycle:
         self.check_open()
         for gate in self.gates:
             self._pass(gate)
-        if self._sessions >= self.limits.max_sessions:
+        if self.sessions >= self.limits.max_sessions:
             sentence = f"all {self.limits.max_sessions} sessions are taken; try again shortly"
             self._refuse(ErrorCode.OVERLOADED, sentence)
-        self._sessions += 1
+        session = object()
+        self._begun[session] = time.monotonic()
         self._idle.clear()
-        self.metrics.sessions.set(self._sessions)
+        self.metrics.sessions.set(self.sessions)
         self.metrics.sessions_total.inc()
         try:
             yield
         finally:
-            self._sessions -= 1
-            self.metrics.sessions.set(self._sessions)
-            if self._sessions == 0:
+            del self._begun[session]
+            self.metrics.sessions.set(self.sessions)
+            if not self._begun:
                 self._idle.set()
 
     def check_open(self) -> None:
@@ -143,7 +153,7 @@ class Lifecycle:
         if self.phase is not Phase.FAILED:
             self.phase = Phase.DRAINING
         self.draining.set()
-        log.info("draining", sessions=self._sessions, limit_s=limit_s)
+        log.info("draining", sessions=self.sessions, limit_s=limit_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self._idle.wait()

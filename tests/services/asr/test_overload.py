@@ -1,6 +1,7 @@
 """A service that is starved: what it gives up, whom it refuses, and that every final comes."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -130,15 +131,56 @@ async def test_a_long_queue_costs_no_final(start_service: Start) -> None:
     assert max(final.timings.queue_ms for final in finals) > 1000
 
 
+@dataclass
+class Crowd:
+    """Who is there, without their sessions."""
+
+    sessions: int
+    new: int = 0
+
+    def newcomers(self, within_s: float) -> int:
+        return self.new
+
+
+@pytest.mark.parametrize(
+    ("older", "new", "comes_in"),
+    [(0, 0, True), (0, 4, True), (0, 5, False), (3, 5, False), (9, 8, True), (9, 9, False)],
+)
+def test_a_ramp_waits_until_it_shows_what_it_costs(older: int, new: int, *, comes_in: bool) -> None:
+    """Five at once, or as many as there are already: those of an instance that died."""
+    config = AdmissionConfig(newcomers=5)
+    overload = Overload(config, (), (), AsrMetrics(CollectorRegistry()))
+    overload.census = Crowd(older + new, new)
+    try:
+        overload.check()
+    except ProtocolError as refusal:
+        assert not comes_in
+        assert refusal.code is ErrorCode.OVERLOADED
+        assert refusal.retry_after_s == 3
+    else:
+        assert comes_in
+
+
+async def test_those_who_left_are_no_newcomers(start_service: Start) -> None:
+    service = start_service(admission=AdmissionConfig(newcomers=2))
+    for _ in range(4):
+        assert await refused(service) is None
+        await eventually(lambda: service.lifecycle.sessions == 0)
+    async with session(service.ws), session(service.ws):
+        headers = await refused(service)
+        assert headers is not None
+        assert headers["Retry-After"] == "3"
+
+
 def test_an_idle_service_refuses_nobody() -> None:
     overload = Overload(AdmissionConfig(), (), (), AsrMetrics(CollectorRegistry()))
-    sessions = 1
-    overload.sessions = lambda: sessions
+    there = Crowd(1)
+    overload.census = there
     for tenth in range(100):
         overload.look(lag_s=5.0, now=tenth / 10)
     assert overload.level is Level.REFUSING
     with pytest.raises(ProtocolError):
         overload.check()
-    sessions = 0
+    there.sessions = 0
     overload.check()
     assert overload.trouble() is None
