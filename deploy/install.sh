@@ -77,6 +77,7 @@ state=$root/var/lib/voice-services
 cache=$root/var/cache/voice-services
 units=$root/etc/systemd/system
 site=$root/etc/nginx/conf.d/voice.conf
+restarted=$units/nginx.service.d/voice.conf # Debian's unit leaves nginx dead when it dies
 installed=$root/usr/local/bin/voice
 live=true # is this the machine that runs, and not a folder of it?
 [[ -z $root ]] || live=false
@@ -412,9 +413,13 @@ install_nginx() {
   read -ra options <<<"$nginx_options"
   [[ " $nginx_options " == *" --asr "* ]] || options+=(--asr "$(addresses "$asr")")
   [[ " $nginx_options " == *" --tts "* ]] || options+=(--tts "$(addresses "$tts")")
+  [[ " $nginx_options " == *" --status "* ]] || options+=(--status 127.0.0.1:8009) # deploy/prometheus reads it
   printf '+ voice nginx'
   printf ' %q' "${options[@]}"
   printf '\n'
+  folder "$(dirname "$restarted")" 0755 root:root
+  put "$restarted" 0644 <"$checkout/deploy/nginx.service.d/voice.conf"
+  system systemctl daemon-reload
   if $dry; then return; fi
   folder "$(dirname "$site")" 0755 root:root
   text=$(PATH=$PATH:/usr/sbin "$home/current/.venv/bin/voice" nginx "${options[@]}") || die "nginx was left as it is"
@@ -546,7 +551,8 @@ do_uninstall() {
     step systemctl stop voice.target 'voice-asr@*' 'voice-tts@*' 'voice-bridge*' 'voice-llm*' || true
   fi
   step rm -rf "$units/voice.target.wants" "$units/multi-user.target.wants/voice.target"
-  step rm -f "$units"/voice-{asr@,tts@,bridge,llm}.service "$units/voice.target" "$installed" "$site"
+  step rm -f "$units"/voice-{asr@,tts@,bridge,llm}.service "$units/voice.target" "$installed" "$site" "$restarted"
+  [[ ! -d ${restarted%/*} ]] || step rmdir --ignore-fail-on-non-empty "${restarted%/*}"
   system systemctl daemon-reload
   if $live && systemctl is-active --quiet nginx; then step systemctl reload nginx; fi
   step rm -rf "$home"

@@ -121,10 +121,13 @@ def test_install_upgrade_rollback_uninstall(checkout: Path, tmp_path: Path) -> N
     first = version_in_use(root)
     units = root / "etc/systemd/system"
     assert {unit.name for unit in units.iterdir()} == {
-        "voice.target", "voice-asr@.service", "voice-tts@.service", "voice-bridge.service"
+        "voice.target", "voice-asr@.service", "voice-tts@.service", "voice-bridge.service",
+        "nginx.service.d",
     }  # fmt: skip
+    assert "Restart=" in (units / "nginx.service.d/voice.conf").read_text()
     site = (root / "etc/nginx/conf.d/voice.conf").read_text()
-    assert "127.0.0.1:8022" in site and "listen 127.0.0.1:8080;" in site
+    for part in ("127.0.0.1:8022", "listen 127.0.0.1:8080;", "listen 127.0.0.1:8009;"):
+        assert part in site
 
     # What the operator changed stays; nothing is made again; instances are as they were.
     configuration = root / "etc/voice-services/tts.yaml"

@@ -58,6 +58,18 @@ def test_nothing_is_wrong_with_the_units(machine: Path) -> None:
     assert (done.returncode, ours) == (0, []), done.stdout
 
 
+def test_what_is_added_to_nginxs_unit_is_understood(machine: Path) -> None:
+    system = machine / "usr/lib/systemd/system"
+    if not (system / "nginx.service").exists():
+        pytest.skip("nginx is not installed (Debian: nginx-light)")
+    shutil.copytree(DEPLOY / "nginx.service.d", machine / "etc/systemd/system/nginx.service.d")
+    for program in ("usr/sbin/nginx", "sbin/start-stop-daemon"):
+        (machine / program).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(DEPLOY / "run", machine / program)
+    done = analyze("verify", "--man=no", f"--root={machine}", "nginx.service")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_it_would_be_told(machine: Path) -> None:
     """The check above sees a program that is not there and an option that does not exist."""
     unit = machine / "etc/systemd/system/voice-asr@.service"
