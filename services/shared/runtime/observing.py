@@ -4,7 +4,6 @@ The id is that of the `X-Request-ID` header, which nginx sets, or a new one. It 
 of log and in the answer, also in that to a WebSocket's upgrade.
 """
 
-import contextlib
 import re
 import time
 import uuid
@@ -13,7 +12,6 @@ from collections.abc import Awaitable, Mapping
 import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
 
 from services.shared.runtime.metrics import ServiceMetrics
 from services.shared.runtime.tracing import NO_TRACER, Attribute, Span, Tracer, within
@@ -59,9 +57,7 @@ class Observing:
         watched = _Exchange(scope, send)
         with structlog.contextvars.bound_contextvars(**told), within(span):
             try:
-                # Who vanishes before the upgrade is answered is no fault of ours.
-                with contextlib.suppress(WebSocketDisconnect):
-                    await self._app(scope, receive, watched.send)
+                await self._app(scope, receive, watched.send)
             finally:
                 self._tell(watched, span)
 

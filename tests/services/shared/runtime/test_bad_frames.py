@@ -63,18 +63,3 @@ async def test_it_is_told_by_a_close_code_and_a_line_of_log(
 async def test_a_character_may_be_cut_between_two_frames(start_tiny: Start) -> None:
     live = start_tiny(idle_s=0.3)
     assert b'"size":1' in await said(live, UPGRADE, CUT_CHARACTER)
-
-
-@pytest.mark.parametrize("key", [b"", b"Authorization: Bearer red\r\n"])
-async def test_who_vanishes_before_the_answer_leaves_no_traceback(
-    start_tiny: Start, key: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    live = start_tiny(keys=("red",))
-    host, port = live.address.split(":")
-    for _ in range(30):
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(UPGRADE + key + b"\r\n")
-        await writer.drain()
-        writer.transport.abort()
-    await eventually(lambda: live.connections == 0 and live.lifecycle.sessions == 0)
-    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
