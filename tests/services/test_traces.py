@@ -101,7 +101,8 @@ def assert_a_whole_turn(collector: Collector, turn: Collected) -> None:
     decodes = [span for span in collector.named("decode") if "run_ms" in span.attributes]
     assert {span.attributes["kind"] for span in decodes} >= {"final"}
     for span in decodes:
-        assert span.attributes["run_ms"] + span.attributes["queue_ms"] <= span.seconds * 1000 + 1
+        # It is asked for a moment before its span begins, which a busy machine makes longer.
+        assert span.attributes["run_ms"] + span.attributes["queue_ms"] <= span.seconds * 1000 + 50
     final = collector.one("final")
     assert final.attributes["turn_end"] is True
     told = {"vad_wait_ms", "queue_ms", "decode_ms", "turn_model_ms", "total_ms", "batch_size"}

@@ -229,8 +229,8 @@ class Connection:
             ProtocolError: `slow_client`.
         """
         writing = asyncio.ensure_future(self._write())
+        either: set[asyncio.Future[Any]] = {writing, self.left}
         try:
-            either: set[asyncio.Future[Any]] = {writing, self.left}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
                 await writing
@@ -238,6 +238,7 @@ class Connection:
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
+            del writing, either  # it keeps the exception that goes through this frame
 
     async def _write(self) -> None:
         while self._resent:

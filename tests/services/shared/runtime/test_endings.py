@@ -1,12 +1,19 @@
 """Exceptions that have been dealt with keep nothing alive."""
 
 import asyncio
+import contextlib
 import gc
 import weakref
 
 import pytest
+from starlette.types import Message
+from starlette.websockets import WebSocket
 
+from services.shared.runtime.auth import PUBLIC
+from services.shared.runtime.config import LimitsConfig
+from services.shared.runtime.connection import ClientGone, Connection
 from services.shared.runtime.endings import forget_frames
+from tests.services.uncollected import uncollected
 
 
 class Held:
@@ -47,6 +54,26 @@ async def test_frames_are_let_go_of_without_the_collector(*, forgets: bool) -> N
         assert [str(error) for error in group.exceptions]
     finally:
         gc.enable()
+
+
+async def test_a_write_that_fails_leaves_nothing() -> None:
+    """In a resumable session the loss is not the end: nobody forgets the frames for it."""
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "websocket.send":
+            raise OSError("the connection is lost")
+
+    websocket = WebSocket({"type": "websocket"}, receive, send)
+    await websocket.accept()
+    connection = Connection(websocket, LimitsConfig(), PUBLIC)
+    with uncollected() as left:
+        connection.send_text("nobody hears it")
+        with contextlib.suppress(ClientGone):
+            await connection.write()
+    assert not left
 
 
 def test_an_exception_that_is_its_own_cause_is_no_endless_matter() -> None:
