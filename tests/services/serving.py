@@ -10,7 +10,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -133,6 +134,31 @@ def until(reached: Callable[[], bool], limit_s: float = 5.0) -> None:
     while not reached():
         assert time.monotonic() < end, f"not reached within {limit_s} s"
         time.sleep(0.01)
+
+
+@dataclass
+class LoopLag:
+    """How late this machine is; :func:`loop_lag` measures."""
+
+    worst_s: float = 0.0
+
+
+@contextlib.asynccontextmanager
+async def loop_lag() -> AsyncIterator[LoopLag]:
+    """The lag of the test's own event loop during the block, for what is judged by the clock."""
+    lag = LoopLag()
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            lag.worst_s = max(lag.worst_s, time.monotonic() - due)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield lag
+    finally:
+        watching.cancel()
 
 
 async def eventually(reached: Callable[[], bool], limit_s: float = 5.0) -> None:

@@ -227,9 +227,9 @@ async def test_a_message_over_the_limit(start_service: Start) -> None:
 
 
 async def test_silence_on_the_wire_has_an_end(start_service: Start) -> None:
-    service = start_service(limits=LimitsConfig(idle_s=0.2))
+    service = start_service(limits=LimitsConfig(idle_s=0.6))
     async with session(service.ws) as caller:
-        await refused(caller, ErrorCode.IDLE_TIMEOUT, "0.2 s")
+        await refused(caller, ErrorCode.IDLE_TIMEOUT, "0.6 s")
     await unharmed(service)
 
 

@@ -27,7 +27,7 @@ from services.tts.messages import (
     Text,
     Words,
 )
-from tests.services.serving import LiveService, eventually
+from tests.services.serving import LiveService, eventually, loop_lag
 from tests.services.tts.client import Speaker, open_streams, session
 from tests.services.tts.conftest import StartService
 
@@ -179,15 +179,15 @@ async def test_the_engine_is_free_soon_after_a_cancel(start_service: StartServic
     service = await start_service(delay_ms=20, cache=NO_CACHE)
     async with session(service.ws) as speaker:
         for number in range(10):
-            await say(speaker, f"number {number} is going to be cancelled soon")
+            await say(speaker, f"number {number} is going to be cancelled soon " * 6)
             await speaker.send(Cancel())
             cancelled = await speaker.hear(Cancelled)
             assert cancelled.sent_ms > 0
             await eventually(lambda: open_streams() == 0)
     assert service.metric("voice_tts_cancel_seconds_count") == 10
-    # Its word of 20 ms, which the fake engine cannot break off, and what a busy machine adds; how
-    # soon it is on a quiet one, `voice bench tts` tells.
-    assert service.metric("voice_tts_cancel_seconds_bucket", le="0.2") >= 9
+    # Not the 0.8 s of all of it: its word of 20 ms, which the fake engine cannot break off, and what
+    # a busy machine adds. How soon it is on a quiet one, `voice bench tts` tells.
+    assert service.metric("voice_tts_cancel_seconds_bucket", le="0.5") >= 9
 
 
 async def test_an_interrupting_start_is_spoken_at_once(live: LiveService) -> None:
@@ -209,7 +209,7 @@ async def test_an_interrupting_start_is_spoken_at_once(live: LiveService) -> Non
 
 async def test_a_telephone_gets_20_ms_every_20_ms(live: LiveService) -> None:
     arrivals = list[tuple[float, int]]()
-    async with session(live.ws) as speaker:
+    async with session(live.ws) as speaker, loop_lag() as lag:
         start = Start(encoding=Encoding.MULAW, sample_rate=8000, pacing=Pacing(lead_ms=100))
         await speaker.send(start, Text(text="telephone exchange speaking"), End())
         while not (speaker.log and isinstance(speaker.log[-1], AudioFinished)):
@@ -224,10 +224,12 @@ async def test_a_telephone_gets_20_ms_every_20_ms(live: LiveService) -> None:
     begun = arrivals[0][0]
     for number, (at, _) in enumerate(arrivals):
         ahead_ms = (number + 1) * 20 - (at - begun) * 1000
-        assert ahead_ms <= 100 + 25, "no further ahead than the lead and a wake-up"
-    assert arrivals[-1][0] - begun == pytest.approx(audio_ms / 1000 - 0.1, abs=0.06)
+        late_ms = lag.worst_s * 1000  # of this machine, also with the first of them
+        assert ahead_ms <= 100 + 25 + late_ms, "no further ahead than the lead and a wake-up"
+    whole_s = arrivals[-1][0] - begun
+    assert whole_s == pytest.approx(audio_ms / 1000 - 0.1, abs=0.06 + lag.worst_s)
     gaps = [two - one for (one, _), (two, _) in pairwise(arrivals[8:])]
-    assert max(gaps) < 0.1
+    assert max(gaps) < 0.1 + lag.worst_s
 
 
 async def test_a_cancel_of_paced_audio_stops_it_at_once(live: LiveService) -> None:
@@ -318,12 +320,12 @@ async def test_prewarmed_phrases_are_instant_from_the_first_caller_on(
     greeting = PhraseConfig(text="Hello there. How can I help you?")
     cache = CacheConfig(prewarm=(greeting,), folder=folder)
     for run in range(2):
-        service = await start_service(delay_ms=50, cache=cache)
+        service = await start_service(delay_ms=150, cache=cache)
         made = service.metric("voice_tts_characters_total")
         assert (made > 0) == (run == 0), "the second run finds the files"
         async with session(service.ws) as speaker:
             wait_s, _, words = await heard(speaker, greeting.text)
-            assert wait_s < 0.05
+            assert wait_s < 0.14, "less than a word takes to be made"
             assert words == greeting.text.split()
         assert service.metric("voice_tts_characters_total") == made
         service.stop()
