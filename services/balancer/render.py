@@ -247,6 +247,7 @@ def _engine_location(name: str, plan: Plan) -> str:
         f"    location ~ ^/{name}/v1/(voices|lexicon)(/|$) {{\n"
         f"        rewrite ^/{name}(/.*)$ $1 break;\n"
         f"        proxy_pass http://voice_tts_{name};\n"
+        "        proxy_read_timeout 10m;\n"
         f"        client_max_body_size {plan.uploads.tts_mb}m;\n    }}\n"
         f"    location = /{name}/health/ready {{\n"
         + "".join(f"        {line}" for line in _ASKS_READINESS)

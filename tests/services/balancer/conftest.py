@@ -114,17 +114,19 @@ def _pair(create: Callable[[], Any], limits: LimitsConfig) -> Iterator[Pair]:
 class Listening:
     """A bare socket in an instance's place: keeps what nginx sends, and answers as it is told."""
 
-    def __init__(self, answer: bytes | None) -> None:
+    def __init__(self, answer: bytes | None, hangs_s: float = 0.0) -> None:
         self.requests: list[tuple[str, dict[str, str]]] = []
         """Request line and headers."""
         self.address = ""
         self._answer = answer
+        self._hangs_s = hangs_s
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         await reader.readexactly(int(headers.get("content-length", 0)))
         self.requests.append((head[0], headers))
+        await asyncio.sleep(self._hangs_s)
         if self._answer is None:
             writer.transport.abort()
             return
@@ -136,9 +138,10 @@ class Listening:
 @asynccontextmanager
 async def listening(
     answer: bytes | None = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+    hangs_s: float = 0.0,
 ) -> AsyncIterator[Listening]:
     """None as answer: it breaks off, as a process does that is killed."""
-    socket = Listening(answer)
+    socket = Listening(answer, hangs_s)
     server = await asyncio.start_server(socket.serve, "127.0.0.1", 0)
     socket.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
