@@ -185,8 +185,8 @@ async def test_the_engine_is_free_soon_after_a_cancel(start_service: StartServic
             assert cancelled.sent_ms > 0
             await eventually(lambda: open_streams() == 0)
     assert service.metric("voice_tts_cancel_seconds_count") == 10
-    # Not the 0.8 s of all of it: its word of 20 ms, which the fake engine cannot break off, and what
-    # a busy machine adds. How soon it is on a quiet one, `voice bench tts` tells.
+    # Not the 0.8 s of all of it: its word of 20 ms, which the fake engine cannot break off, and
+    # what a busy machine adds. How soon it is on a quiet one, `voice bench tts` tells.
     assert service.metric("voice_tts_cancel_seconds_bucket", le="0.5") >= 9
 
 
