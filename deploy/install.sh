@@ -9,7 +9,7 @@
 #   deploy/install.sh uninstall [--purge]   configuration, keys, models, voices and recordings stay without --purge
 #
 #   --asr PORTS, --tts PORTS   instances, by their ports    (first time: 8001,8011 and 8002,8012; then: as they are)
-#   --groups NAMES             of pyproject.toml            (asr,tts,piper,agent)
+#   --groups NAMES             of pyproject.toml            (asr,tts,piper,agent; also gpu, otel, google, …)
 #   --stack NAMES              chatterbox, nemo: their environments, too (scripts/make_engine_env.sh)
 #   --models IDS               of `voice models list`; none (the default set)
 #   --python WHICH             version or path              (3.11)
@@ -265,6 +265,19 @@ version_of() { # of a checkout; one with changes has a name of its own for each 
   echo "$name"
 }
 
+release_of() { # release_of VERSION: made with other options it is another release, which running ones do not notice
+  local made=$home/releases/$1/.complete
+  if [[ -s $made && $(<"$made") != "$(made_with)" ]]; then
+    echo "$1-$(made_with | sha256sum | cut -c1-8)"
+  else
+    echo "$1"
+  fi
+}
+
+made_with() {
+  echo "groups=$groups stacks=$stacks python=$python"
+}
+
 make_release() { # make_release NAME: complete or not there
   local release=$home/releases/$1 options=(--frozen --no-default-groups --compile-bytecode --python "$python") group
   if [[ -e $release/.complete ]]; then
@@ -288,7 +301,7 @@ make_release() { # make_release NAME: complete or not there
         ;;
     esac
   fi
-  step touch "$release/.complete"
+  put "$release/.complete" 0644 < <(made_with)
 }
 
 use_release() { # use_release NAME: from now on what starts is of this release
@@ -484,6 +497,7 @@ do_install() {
   asr=${asr:-$(ports_of asr)} tts=${tts:-$(ports_of tts)}
   asr=${asr:-8001,8011} tts=${tts:-8002,8012}
   version=$(version_of "$checkout") || die "git cannot say which version $checkout is"
+  version=$(release_of "$version")
   before=$(readlink "$home/current" 2>/dev/null || true)
   [[ ! -e $units/voice-bridge.service ]] || bridge=true
   [[ ! -e $units/voice-llm.service ]] || llm=true

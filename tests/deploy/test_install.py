@@ -110,6 +110,32 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @needs_tools
+def test_other_groups_make_another_release(checkout: Path, tmp_path: Path) -> None:
+    """The one that is there may be running."""
+    programs, root = tmp_path / "bin", tmp_path / "root"
+    programs.mkdir()
+    uv = programs / "uv"  # what it does is tried below
+    uv.write_text('#!/bin/sh\necho "uv $*"\n')
+    uv.chmod(0o755)
+
+    def release(*arguments: str) -> tuple[str, str]:
+        options = ("--root", str(root), "--no-nginx", "--models", "none", *arguments)
+        done = install(checkout, "install", *options, PATH=f"{programs}:{os.environ['PATH']}")
+        assert done.returncode == 0, done.stdout
+        return version_in_use(root), done.stdout
+
+    first, said = release("--groups", "asr,tts")
+    assert "--group asr --group tts" in said and "otel" not in said
+    second, said = release("--groups", "asr,tts,otel")
+    assert second.startswith(f"{first}-") and "--group otel" in said
+    assert f"release {second} is there" not in said
+    again, said = release()
+    assert again == second and f"release {second} is there" in said
+    back, said = release("--groups", "asr,tts")
+    assert back == first and f"release {first} is there" in said
+
+
+@needs_tools
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_install_upgrade_rollback_uninstall(checkout: Path, tmp_path: Path) -> None:
