@@ -21,11 +21,13 @@ _GROUP = "default"
 
 @app.command()
 def nginx(
-    asr: Annotated[str, typer.Option(help="HOST:PORT of every ASR instance, comma-separated.")],
+    asr: Annotated[
+        str, typer.Option(help="HOST:PORT of every ASR instance, comma-separated.")
+    ] = "",
     tts: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(help="[GROUP=]HOST:PORT,…; again for each engine. The first is the default."),
-    ],
+    ] = None,
     voice: Annotated[
         list[str] | None, typer.Option(help="VOICE=GROUP, where it is not the default group.")
     ] = None,
@@ -65,7 +67,7 @@ def nginx(
     check: Annotated[bool, typer.Option(help="Ask nginx -t, where it is installed.")] = True,
     out: Annotated[Path | None, typer.Option(help="Write here instead of to stdout.")] = None,
 ) -> None:
-    """Render nginx's configuration for these instances.
+    """Render nginx's configuration for these instances, of one service or both.
 
     One ASR and one TTS instance, without TLS:
     voice nginx --asr 127.0.0.1:8001 --tts 127.0.0.1:8002 --plain --listen 8080
@@ -73,7 +75,7 @@ def nginx(
     try:
         plan = Plan(
             asr=tuple(_split(asr)),
-            tts=_groups(tts),
+            tts=_groups(tts or []),
             voices=_pairs(voice or [], "--voice", "VOICE=GROUP"),
             listen=listen,
             server_name=server_name,

@@ -50,7 +50,8 @@ Network = Annotated[str, AfterValidator(_network)]
 GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 VoiceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 HostName = Annotated[str, Field(pattern=r"^(_|(\*\.)?[A-Za-z0-9.-]{1,253})$")]
-Instances = Annotated[tuple[Address, ...], Field(min_length=1, max_length=200)]
+_Addresses = Annotated[tuple[Address, ...], Field(max_length=200)]
+Instances = Annotated[_Addresses, Field(min_length=1)]
 
 
 class _Strict(BaseModel):
@@ -99,8 +100,9 @@ class Uploads(_Strict):
 class Plan(_Strict):
     """Everything that the rendered configuration depends on."""
 
-    asr: Instances
-    tts: Mapping[GroupName, Instances]
+    asr: _Addresses = ()
+    """Without any the balancer is one for speech synthesis alone; the same holds the other way."""
+    tts: Mapping[GroupName, Instances] = {}
     """Group → instances; a group has one engine and one set of voices. The first is the default."""
     voices: Mapping[VoiceId, GroupName] = {}
     """Voices of other groups than the default, to which `?voice=` then leads."""
@@ -118,16 +120,16 @@ class Plan(_Strict):
     """JSON, a line a request, without queries and headers; None: none is kept."""
 
     @property
-    def default_tts(self) -> str:
-        return next(iter(self.tts))
+    def default_tts(self) -> str | None:
+        return next(iter(self.tts), None)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if not self.tts:
-            raise ValueError("tts: at least one group of instances is wanted")
+        if not self.asr and not self.tts:
+            raise ValueError("asr, tts: instances of one of them at least are wanted")
         for voice, group in self.voices.items():
             if group not in self.tts:
-                known = ", ".join(self.tts)
+                known = ", ".join(self.tts) or "none"
                 raise ValueError(f"voice {voice!r}: there is no group {group!r}, only {known}")
         every = [*self.asr, *(address for group in self.tts.values() for address in group)]
         for address in every:

@@ -40,13 +40,15 @@ _FIELD = re.compile(r"@\{([a-z_]+)\}")
 def render(plan: Plan) -> str:
     """The configuration for nginx's http context: a file of `/etc/nginx/conf.d`."""
     others = [name for name in plan.tts if name != plan.default_tts]
+    default_tts = f"voice_tts_{plan.default_tts}" if plan.tts else "''"
     hsts = _HSTS if plan.tls else ""
     return _filled(
         "voice.conf.in",
-        default_tts=plan.default_tts,
+        default_tts=default_tts,
         voice_map=_lines(f"{_key(voice)} voice_tts_{plan.voices[voice]};" for voice in plan.voices),
         engine_map=_lines(f"{_key(name)} voice_tts_{name};" for name in plan.tts),
         trusted=_lines(f"{network} 1;" for network in plan.limits.trusted),
+        asked=_lines(_asked(plan)),
         limit_zones=_limit_zones(plan.limits),
         limits=_limits(plan.limits),
         upstreams="\n".join(_upstreams(plan)),
@@ -60,8 +62,9 @@ def render(plan: Plan) -> str:
         trust_forwarded="$voice_trusted_address" if plan.behind else "0",
         behind=_behind(plan),
         access_log=f"{plan.access_log} voice_json" if plan.access_log else "off",
-        asr_mb=str(plan.uploads.asr_mb),
-        tts_mb=str(plan.uploads.tts_mb),
+        asr_locations=_filled("asr.conf.in", asr_mb=str(plan.uploads.asr_mb)) if plan.asr else "",
+        tts_locations=_filled("tts.conf.in", tts_mb=str(plan.uploads.tts_mb)) if plan.tts else "",
+        tokens="voice_asr" if plan.asr else default_tts,
         asks_readiness="".join(f"        {line}" for line in _ASKS_READINESS),
         engine_locations="".join(_engine_location(name, plan) for name in others),
     )
@@ -107,8 +110,15 @@ def _key(word: str) -> str:
     return f"\\{word}" if word in ("default", "hostnames", "include", "volatile") else word
 
 
+def _asked(plan: Plan) -> Iterator[str]:
+    if plan.asr:
+        yield "1:asr   ready_voice_asr;"
+    if plan.tts:
+        yield "1:tts   ready_$voice_tts;"
+
+
 def _upstreams(plan: Plan) -> Iterator[str]:
-    groups = {"voice_asr": plan.asr}
+    groups = {"voice_asr": plan.asr} if plan.asr else {}
     groups |= {f"voice_tts_{name}": instances for name, instances in plan.tts.items()}
     for name, instances in groups.items():
         yield _upstream(name, instances)

@@ -17,6 +17,19 @@ def test_it_renders_to_stdout() -> None:
     assert "server 127.0.0.1:8001 max_fails=0;" in done.stdout
 
 
+@pytest.mark.parametrize("service", ["asr", "tts"])
+def test_one_service_alone(service: str) -> None:
+    options = [f"--{service}", "127.0.0.1:8001", "--plain", "--listen", "18080"]
+    done = CliRunner().invoke(app, options)
+    assert done.exit_code == 0, done.output
+    assert "server 127.0.0.1:8001 max_fails=0;" in done.stdout
+
+
+def test_no_service_at_all_is_refused() -> None:
+    done = CliRunner().invoke(app, ["--plain"])
+    assert (done.exit_code, "at least are wanted" in done.stderr) == (2, True)
+
+
 def test_groups_voices_and_a_file(tmp_path: Path) -> None:
     out = tmp_path / "voice.conf"
     groups = ["--tts", "a=10.0.0.1:8002,10.0.0.2:8002", "--tts", "b=10.0.0.3:8002"]

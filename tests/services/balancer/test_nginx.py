@@ -389,6 +389,28 @@ async def test_tokens_for_browsers_are_made_behind_nginx(front: StartFront) -> N
 
 
 @pytest.mark.parametrize(
+    ("alone", "its_own", "the_others"),
+    [
+        ("asr", ["/v1/stream/asr", "/v1/transcribe"], ["/v1/synthesize", "/v1/voices"]),
+        ("tts", ["/v1/stream/tts", "/v1/voices/joe"], ["/v1/stream/asr", "/v1/transcribe"]),
+    ],
+)
+async def test_one_service_is_served_without_the_other(
+    front: StartFront, alone: str, its_own: list[str], the_others: list[str]
+) -> None:
+    async with listening() as instance:
+        both: dict[str, Any] = {"asr": (), "tts": {}}
+        both[alone] = (instance.address,) if alone == "asr" else {"default": (instance.address,)}
+        async with front(**both) as via, http(base_url=via.http) as client:
+            for path in (*its_own, "/v1/tokens", f"/health/ready?service={alone}"):
+                assert (await client.get(path)).text == "ok", path
+            other = "tts" if alone == "asr" else "asr"
+            for path in (*the_others, f"/health/ready?service={other}", "/health/ready"):
+                answer = await client.get(path)
+                assert is_refusal(answer, 404, ErrorCode.NOT_FOUND, retryable=False), path
+
+
+@pytest.mark.parametrize(
     "path", ["/health/ready", "/health/live?service=asr", "/metrics", "/docs", "/openapi.json", "/"]
 )
 async def test_what_is_the_operators_is_not_shown(

@@ -22,7 +22,6 @@ def test_addresses_that_nginx_knows(address: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("asr", [], "at least 1 item"),
         ("asr", ["127.0.0.1"], "is no address"),
         ("asr", ["127.0.0.1:0"], "is no address"),
         ("asr", ["127.0.0.1:70000"], "is no address"),
@@ -31,7 +30,7 @@ def test_addresses_that_nginx_knows(address: str) -> None:
         ("asr", ["$host:8001"], "is no address"),
         ("asr", ["127.0.0.1:8001", "127.0.0.1:8001"], "named twice"),
         ("asr", ["127.0.0.1:8002"], "named twice"),
-        ("tts", {}, "at least one group"),
+        ("tts", {"default": []}, "at least 1 item"),
         ("tts", {"a b": ["127.0.0.1:8002"]}, "String should match"),
         ("voices", {"vi": "fastpitch"}, "there is no group 'fastpitch'"),
         ("voices", {"vi;": "default"}, "String should match"),
@@ -50,6 +49,15 @@ def test_addresses_that_nginx_knows(address: str) -> None:
 def test_what_is_refused(field: str, value: object, sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         Plan(**{**GOOD, field: value})
+
+
+def test_one_service_alone_is_enough() -> None:
+    assert Plan(asr=("a:1",)).default_tts is None
+    assert Plan(tts={"piper": ("b:1",)}).asr == ()
+    with pytest.raises(ValidationError, match="instances of one of them at least"):
+        Plan()
+    with pytest.raises(ValidationError, match="there is no group 'piper', only none"):
+        Plan(asr=("a:1",), voices={"joe": "piper"})
 
 
 def test_the_first_group_is_the_default() -> None:

@@ -11,6 +11,8 @@ from services.balancer.render import render, render_whole
 
 PLANS: dict[str, dict[str, Any]] = {
     "one and one": {"asr": ("127.0.0.1:8001",), "tts": {"default": ("127.0.0.1:8002",)}},
+    "recognition alone": {"asr": ("127.0.0.1:8001",)},
+    "synthesis alone": {"tts": {"default": ("127.0.0.1:8002",), "nova": ("127.0.0.1:8003",)}},
     "many, of every kind": {
         "asr": tuple(f"10.0.0.{host}:8001" for host in range(1, 100)),
         "tts": {
