@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from examples.asterisk_bridge.ari import AriError
-from examples.asterisk_bridge.config import BridgeConfig, ConfigError, LogConfig, load_config
+from examples.asterisk_bridge.config import BridgeConfig, ConfigError, load_config
 from examples.asterisk_bridge.rescue import rescue
 from examples.asterisk_bridge.supervision import supervised
+from examples.voice_agent.logs import configure_logging
 
 if TYPE_CHECKING:
-    from examples.asterisk_bridge.transport import Conversation
+    from examples.voice_agent.transport import Conversation
 
 AGENTS = "agents"
 """`conversation.factory` when it is this and no `module:callable`."""
@@ -82,27 +83,6 @@ async def _agents(config: BridgeConfig) -> AsyncIterator["Conversation"]:
         except StoreError as error:
             raise ConfigError(str(error)) from None
         yield calls
-
-
-def configure_logging(config: LogConfig) -> None:
-    """JSON lines or coloured text, on standard error."""
-    render: structlog.types.Processor = (
-        structlog.processors.JSONRenderer()
-        if config.format == "json"
-        else structlog.dev.ConsoleRenderer()
-    )
-    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(levels[config.level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def main(arguments: list[str] | None = None) -> int:

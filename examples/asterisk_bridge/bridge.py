@@ -14,10 +14,10 @@ from examples.asterisk_bridge.ari_socket import AriSocket
 from examples.asterisk_bridge.calls import Call, call_info
 from examples.asterisk_bridge.config import BridgeConfig, ConfigError
 from examples.asterisk_bridge.giving_back import Outcome
-from examples.asterisk_bridge.load import LoopLag
 from examples.asterisk_bridge.media.choice import MediaFactory, choose_media
 from examples.asterisk_bridge.registry import Registry
-from examples.asterisk_bridge.transport import Conversation, NotesRefusals
+from examples.voice_agent.load import LoopLag
+from examples.voice_agent.transport import Conversation, NotesRefusals
 
 log = structlog.get_logger(__name__)
 

@@ -28,18 +28,15 @@ from examples.asterisk_bridge.config import BridgeConfig
 from examples.asterisk_bridge.giving_back import Outcome, Prefixes, send_to_fallback
 from examples.asterisk_bridge.media.base import MediaError, variable
 from examples.asterisk_bridge.media.choice import MediaFactory
-from examples.asterisk_bridge.transport import (
-    GIVEN_BACK,
-    TRANSFERRED,
-    AsteriskTransport,
-    Conversation,
-    Ending,
-)
+from examples.asterisk_bridge.transport import AsteriskTransport, Ending
 from examples.voice_agent.inbox import Inbox
 from examples.voice_agent.transport import (
+    GIVEN_BACK,
+    TRANSFERRED,
     AudioIn,
     CallDeclined,
     CallInfo,
+    Conversation,
     Digit,
     MarkPlayed,
     TransportClosed,

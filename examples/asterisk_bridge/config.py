@@ -6,27 +6,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    HttpUrl,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    YamlConfigSettingsSource,
-)
-from yaml import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from examples.voice_agent.agents_config import AgentsConfig
+from examples.voice_agent.logs import LogConfig
+from examples.voice_agent.yaml_settings import YamlSettings, read_secret, read_settings
 
 DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
 
@@ -122,18 +109,12 @@ class ConversationConfig(Strict):
     `async (CallTransport) -> None` that is called once for each call."""
 
 
-class LogConfig(Strict):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "console"] = "console"
-
-
-class BridgeConfig(BaseSettings):
+class BridgeConfig(YamlSettings):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix="BRIDGE__", env_nested_delimiter="__"
     )
-    _file: ClassVar[Path | None] = None
 
     ari: AriConfig = AriConfig()
     media: MediaConfig = MediaConfig()
@@ -143,17 +124,6 @@ class BridgeConfig(BaseSettings):
     """`fallback` is an extension in `calls.transfer_context`; without one such a call goes on in
     the dial plan, as `failed`. `Stasis(va,${EXTEN},consent=given)` permits a recording."""
     log: LogConfig = LogConfig()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, cls._file)
 
 
 def load_config(path: Path | None = None) -> BridgeConfig:
@@ -165,26 +135,15 @@ def load_config(path: Path | None = None) -> BridgeConfig:
     path = path or Path(os.environ.get("BRIDGE_CONFIG", "") or DEFAULT_CONFIG)
     if not path.is_file():
         raise ConfigError(f"there is no configuration at {path}")
-    configured = type("BridgeConfig", (BridgeConfig,), {"_file": path})
     try:
-        config: BridgeConfig = configured()
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
-        )
-        raise ConfigError(f"{path}: {wrong}") from None
-    except (YAMLError, SettingsError, OSError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    return _with_password(config)
+        return _with_password(read_settings(BridgeConfig, path))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _with_password(config: BridgeConfig) -> BridgeConfig:
     file = config.ari.password_file
     if file is None or config.ari.password.get_secret_value():
         return config
-    try:
-        password = file.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"ari.password_file: {error}") from None
-    update: dict[str, Any] = {"password": SecretStr(password)}
+    update: dict[str, Any] = {"password": SecretStr(read_secret(file, "ari.password_file"))}
     return config.model_copy(update={"ari": config.ari.model_copy(update=update)})

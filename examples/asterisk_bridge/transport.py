@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -13,8 +12,9 @@ from examples.asterisk_bridge.giving_back import Outcome, send_to_fallback
 from examples.asterisk_bridge.media.base import Media
 from examples.voice_agent.inbox import Inbox
 from examples.voice_agent.transport import (
+    GIVEN_BACK,
+    TRANSFERRED,
     CallInfo,
-    CallTransport,
     HungUp,
     TransportClosed,
     TransportEvent,
@@ -25,30 +25,6 @@ log = structlog.get_logger(__name__)
 
 _TARGET = re.compile(r"[A-Za-z0-9_*#+.-]{1,64}")
 _DIGITS = re.compile(r"[0-9A-Da-d*#]{1,64}")
-
-
-TRANSFERRED = "transferred"
-GIVEN_BACK = "given back"
-"""Causes of the end of a call that is no longer ours, but goes on."""
-
-
-class Conversation(Protocol):
-    """What talks to a caller: called once for each call, and over when it returns.
-
-    A call that is still there then is hung up; after an exception it goes to the fallback. When the
-    transport says :class:`HungUp` there are a few seconds left to put things in order.
-    """
-
-    async def __call__(self, transport: CallTransport) -> None: ...
-
-
-@runtime_checkable
-class NotesRefusals(Protocol):
-    """A conversation that wants to know of the calls that it never gets."""
-
-    def refused(self, info: CallInfo, reason: str) -> None:
-        """Never waits."""
-        ...
 
 
 class Ending:

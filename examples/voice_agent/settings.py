@@ -3,32 +3,23 @@ variables, such as `VOICE_AGENT__STORE__URL`."""
 
 import os
 from pathlib import Path
-from typing import ClassVar
 
-from pydantic import SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    YamlConfigSettingsSource,
-)
-from yaml import YAMLError
+from pydantic import SecretStr
+from pydantic_settings import SettingsConfigDict
 
 from examples.voice_agent.api.config import ApiConfig
 from examples.voice_agent.endpoints import SpeechServices
 from examples.voice_agent.store.config import StoreConfig
 from examples.voice_agent.store.errors import StoreError
-from services.shared.protocol.codec import describe
+from examples.voice_agent.yaml_settings import YamlSettings, read_settings
 
 DEFAULT_FILE = Path("voice-agent.yaml")
 
 
-class AgentSettings(BaseSettings):
+class AgentSettings(YamlSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix="VOICE_AGENT__", env_nested_delimiter="__"
     )
-    _file: ClassVar[Path | None] = None
 
     instance: str = "agent"
     """Names this process among those that share the database; the same after a restart."""
@@ -45,17 +36,6 @@ class AgentSettings(BaseSettings):
         keys = (key.get_secret_value() if key else None for key in (self.asr_key, self.tts_key))
         return SpeechServices(_socket(self.asr_url), _socket(self.tts_url), *keys)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, cls._file)
-
 
 def load_settings(file: Path | None = None) -> AgentSettings:
     """From `file`, `$VOICE_AGENT_CONFIG`, or `voice-agent.yaml` here; without one, the defaults.
@@ -67,14 +47,10 @@ def load_settings(file: Path | None = None) -> AgentSettings:
     path = named or DEFAULT_FILE
     if named is not None and not named.is_file():
         raise StoreError(f"there is no configuration at {named}")
-    configured = type("AgentSettings", (AgentSettings,), {"_file": path})
     try:
-        settings: AgentSettings = configured()
-    except ValidationError as error:
-        raise StoreError(f"{path}: {describe(error)}") from None
-    except (YAMLError, SettingsError, OSError) as error:
-        raise StoreError(f"{path}: {error}") from None
-    return settings
+        return read_settings(AgentSettings, path)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
 
 
 def _socket(url: str) -> str:

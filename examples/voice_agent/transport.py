@@ -6,7 +6,7 @@ tests.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from services.shared.audio.pcm import AudioFormat
 
@@ -61,6 +61,11 @@ class CallInfo:
     variables: dict[str, str] = field(default_factory=dict)
     goes_on: bool = False
     """Somebody is behind us, e.g. a dial plan: see :meth:`CallTransport.give_back`."""
+
+
+TRANSFERRED = "transferred"
+GIVEN_BACK = "given back"
+"""Causes of the end of a call that is no longer ours, but goes on."""
 
 
 class TransportClosed(Exception):
@@ -137,4 +142,23 @@ class CallTransport(Protocol):
 
     async def hang_up(self, cause: str = "normal") -> None:
         """End the call."""
+        ...
+
+
+class Conversation(Protocol):
+    """What talks to a caller: called once for each call, and over when it returns.
+
+    A call that is still there then is hung up; after an exception it goes to the fallback. When the
+    transport says :class:`HungUp` there are a few seconds left to put things in order.
+    """
+
+    async def __call__(self, transport: CallTransport, /) -> None: ...
+
+
+@runtime_checkable
+class NotesRefusals(Protocol):
+    """A conversation that wants to know of the calls that it never gets."""
+
+    def refused(self, info: CallInfo, reason: str) -> None:
+        """Never waits."""
         ...

@@ -17,7 +17,7 @@ from examples.asterisk_bridge.config import (
     CallsConfig,
     MediaConfig,
 )
-from examples.asterisk_bridge.transport import Conversation
+from examples.voice_agent.transport import Conversation
 
 _SCRIPT = Path(__file__).parents[3] / "scripts" / "make_asterisk_bench.sh"
 _BUILD_S = 900

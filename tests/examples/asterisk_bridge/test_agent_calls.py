@@ -26,7 +26,6 @@ from examples.asterisk_bridge.bench.scenario import ask, speech_of
 from examples.asterisk_bridge.bridge import Bridge, running_bridge
 from examples.asterisk_bridge.config import AriConfig, BridgeConfig, CallsConfig, ConfigError
 from examples.asterisk_bridge.media.base import Media
-from examples.asterisk_bridge.transport import Conversation
 from examples.voice_agent.agents_config import AgentsConfig
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.loopback import LoopbackTransport
@@ -36,7 +35,7 @@ from examples.voice_agent.store.conversations import ConversationFilter, Transcr
 from examples.voice_agent.store.inbound_routes import RouteSettings
 from examples.voice_agent.store.recording import Consent
 from examples.voice_agent.store.store import open_store
-from examples.voice_agent.transport import CallDeclined, CallInfo
+from examples.voice_agent.transport import CallDeclined, CallInfo, Conversation
 from services.asr.app import create_app as create_asr
 from services.asr.config import AdmissionConfig, AsrConfig
 from services.shared.audio.pcm import AudioFormat, Encoding

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from examples.asterisk_bridge.load import LoopLag
+from examples.voice_agent.load import LoopLag
 
 
 def test_the_worst_counts_and_fades() -> None:

@@ -1,0 +1,1 @@
+"""Calls from Twilio's telephone network, with the conversation of `voice_agent`."""

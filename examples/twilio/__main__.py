@@ -1,0 +1,71 @@
+"""Take calls from Twilio: `python -m examples.twilio [--config FILE]`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+
+from examples.twilio.app import create_app
+from examples.twilio.calls import TwilioCalls
+from examples.twilio.config import ConfigError, TwilioConfig, load_config
+from examples.twilio.messages import FORMAT
+from examples.twilio.transport import LARGEST
+from examples.voice_agent.agent_calls import agent_calls
+from examples.voice_agent.http_server import listening
+from examples.voice_agent.load import LoopLag
+from examples.voice_agent.logs import configure_logging
+from examples.voice_agent.store.errors import StoreError
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(config: TwilioConfig) -> None:
+    """Until SIGTERM or SIGINT.
+
+    Raises:
+        StoreError: the agents cannot be had.
+        OSError: the port is taken.
+    """
+    stopping, lag = asyncio.Event(), LoopLag()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    host, port = config.server.host, config.server.port
+    async with agent_calls(config.agents, FORMAT) as converse:
+        calls = TwilioCalls(config, converse, lambda: lag.worst_s)
+        app = create_app(config, calls)
+        measuring = asyncio.create_task(lag.run(), name="lag")
+        try:
+            async with listening(app, host, port, ws_max_size=LARGEST) as url:
+                webhook = config.server.address("/twilio/voice")
+                log.info("twilio_ready", listens=url, webhook=webhook)
+                await stopping.wait()
+                log.info("twilio_drains", seconds=config.calls.drain_s)
+                await calls.drain()
+        finally:
+            measuring.cancel()
+            await asyncio.wait([measuring])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0 fine, 1 the port is taken, 2 configuration."""
+    parser = argparse.ArgumentParser(prog="python -m examples.twilio", description=__doc__)
+    parser.add_argument("--config", type=Path, help="default: config.yaml beside the program")
+    given = parser.parse_args(arguments)
+    try:
+        config = load_config(given.config)
+        configure_logging(config.log)
+        asyncio.run(serve(config))
+    except (ConfigError, StoreError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
