@@ -65,6 +65,8 @@ class Scenario:
     """Callers may have to say something again: what was in the process is lost with it."""
     outages: bool = True
     """Sessions may be lost."""
+    refusals: bool = True
+    """Newcomers may be refused for a moment."""
     missing: Callable[[], str | None] = lambda: None
     """Why it cannot be done here."""
     place: Callable[[Stage], AbstractAsyncContextManager[Stage]] = nullcontext
@@ -138,6 +140,8 @@ def _unexpected(scenario: Scenario, everybody: Accounts, untouched: Accounts) ->
             "replies were broken off": everybody.broken_off,
         }
         found += [f"{count} {what}" for what, count in again.items() if count]
+    if not scenario.refusals and everybody.refused:
+        found.append(f"{everybody.refused} newcomers were refused")
     return found
 
 

@@ -3,11 +3,15 @@
 import asyncio
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from services.bench.cluster.abuse import Abuse, abuse
 from services.bench.cluster.faults import Act, Happened, Scenario, Stage
 from services.bench.cluster.instances import Instance
 from services.bench.cluster.network import LOSS_PERCENT, missing_for_network
+from services.bench.cluster.requests import requesting
 from services.bench.cluster.special import (
     fill_disk,
     jump,
@@ -22,6 +26,7 @@ from services.bench.cluster.watch import sessions_of
 
 FROZEN_S = 4.0
 """Less than the time after which a client takes a silent service for gone."""
+NEWCOMERS_S = 8.0
 
 
 def _first_of_each(stage: Stage) -> list[Instance]:
@@ -60,8 +65,18 @@ async def _terminate(stage: Stage, happened: Happened) -> None:
 
 
 async def _roll(stage: Stage, happened: Happened) -> None:
-    for instance in stage.cluster.instances:
-        await _renew(stage, happened, instance)
+    """What `deploy/install.sh` does for another release, model or configuration."""
+    async with requesting(stage.manner, stage.repertoires[0][0]) as asked:
+        for instance in stage.cluster.instances:
+            await _renew(stage, happened, instance)
+    happened.notes += asked.notes
+    happened.faults += asked.faults
+
+
+@asynccontextmanager
+async def _calling_again(stage: Stage) -> AsyncIterator[Stage]:
+    """Callers hang up and call again all the time, so that there always are newcomers."""
+    yield replace(stage, manner=replace(stage.manner, call_s=NEWCOMERS_S))
 
 
 async def _renew(stage: Stage, happened: Happened, instance: Instance) -> None:
@@ -97,7 +112,12 @@ SCENARIOS: dict[str, Scenario] = {
     "term": Scenario(
         "SIGTERM to one ASR and one TTS instance, each started again when it has ended", _terminate
     ),
-    "rolling": Scenario("all instances restarted by SIGTERM, one after the other", _roll),
+    "rolling": Scenario(
+        "all instances restarted by SIGTERM, one after the other, under calls and requests",
+        _roll,
+        refusals=False,
+        place=_calling_again,
+    ),
     "disk": Scenario(
         "the disk of voices, phrases, lexicon and temporary files is full, then free again",
         fill_disk,

@@ -51,7 +51,10 @@ class Voice:
                 await self._lost(loss)
 
     async def leave(self) -> None:
-        """End the session as one should."""
+        """End the session as one should; one that is away must come back before that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._manner.answer_within_s):
+                await self._there.wait()
         self._leaving = True
         if self._stream is not None:
             with contextlib.suppress(ConnectionClosed):

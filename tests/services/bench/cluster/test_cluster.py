@@ -53,6 +53,28 @@ def test_callers_survive_the_death_and_the_end_of_instances(tmp_path: Path) -> N
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@needs_nginx
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_rolling_restart_costs_no_turn_and_refuses_nobody(tmp_path: Path) -> None:
+    """How a configuration, a model or a release is changed."""
+    options = ("--instances", "2+2", "--seconds", "0", "--drain-s", "20")
+    run = _run(*options, "--fault", "rolling", "--fault-callers", "8", "--out", str(tmp_path))
+    [path] = tmp_path.glob("cluster-*.json")
+    [rolling] = json.loads(path.read_text())["faults"]
+    assert run.exit_code == 0, run.output
+    assert rolling["faults"] == []
+
+    accounts = rolling["accounts"]
+    assert accounts["utterances"] == accounts["answered"] >= 8
+    assert accounts["replies"] == accounts["spoken"] >= 8
+    assert accounts["said_again"] == accounts["asked_again"] == accounts["refused"] == 0
+    assert rolling["hit"] > 0
+    assert sum("ended after" in note for note in rolling["notes"]) == 4
+    [told] = [note for note in rolling["notes"] if "HTTP requests answered" in note]
+    assert int(told.split()[0]) > 20
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--instances", "2"), ("--instances", "0+1"), ("--fault", "rain"), ("--engine", "steam")],
