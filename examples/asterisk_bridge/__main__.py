@@ -19,6 +19,7 @@ from examples.voice_agent.logs import configure_logging
 
 if TYPE_CHECKING:
     from examples.voice_agent.transport import Conversation
+    from examples.voice_agent.vitals import Vitals
 
 AGENTS = "agents"
 """`conversation.factory` when it is this and no `module:callable`."""
@@ -45,8 +46,14 @@ async def serve(config: BridgeConfig) -> None:
 async def _carry_calls(config: BridgeConfig, ready: asyncio.Event, stopping: asyncio.Event) -> None:
     # Much to import, which a rescue, with callers waiting for it, can do without.
     from examples.asterisk_bridge.bridge import running_bridge
+    from examples.voice_agent.vitals import observing
 
-    async with conversing(config) as converse, supervised(), running_bridge(config, converse):
+    async with (
+        observing() as vitals,
+        conversing(config, vitals) as converse,
+        supervised(),
+        running_bridge(config, converse, vitals),
+    ):
         ready.set()
         log.info("bridge_ready", app=config.ari.app, media=config.media.kind)
         await stopping.wait()
@@ -54,15 +61,20 @@ async def _carry_calls(config: BridgeConfig, ready: asyncio.Event, stopping: asy
 
 
 @contextlib.asynccontextmanager
-async def conversing(config: BridgeConfig) -> AsyncIterator["Conversation"]:
+async def conversing(
+    config: BridgeConfig, vitals: "Vitals | None" = None
+) -> AsyncIterator["Conversation"]:
     """What the configuration says that talks to callers, with all that it needs.
+
+    Args:
+        vitals: of the process, for agents to show.
 
     Raises:
         ConfigError: there is no such thing, or it cannot be opened.
     """
     factory = config.conversation.factory
     if factory == AGENTS:
-        async with _agents(config) as converse:
+        async with _agents(config, vitals) as converse:
             yield converse
     else:
         from examples.asterisk_bridge.bridge import load_conversation
@@ -71,13 +83,13 @@ async def conversing(config: BridgeConfig) -> AsyncIterator["Conversation"]:
 
 
 @contextlib.asynccontextmanager
-async def _agents(config: BridgeConfig) -> AsyncIterator["Conversation"]:
+async def _agents(config: BridgeConfig, vitals: "Vitals | None") -> AsyncIterator["Conversation"]:
     from examples.asterisk_bridge.media.base import FORMATS
     from examples.voice_agent.agent_calls import agent_calls
     from examples.voice_agent.store.errors import StoreError
 
     async with contextlib.AsyncExitStack() as stack:
-        opening = agent_calls(config.agents, FORMATS[config.media.format].audio)
+        opening = agent_calls(config.agents, FORMATS[config.media.format].audio, vitals)
         try:
             calls = await stack.enter_async_context(opening)
         except StoreError as error:

@@ -59,6 +59,7 @@ class AriSocket:
         on_start: a channel came that no call has subscribed to.
         on_connected: Asterisk may have lost or kept anything since last time: look. It runs beside
             the reading of events and is cancelled when the connection is lost.
+        connected: is set while there is a connection.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class AriSocket:
         config: AriConfig,
         on_start: Callable[[StasisStart], None],
         on_connected: Callable[[], Awaitable[None]],
+        connected: asyncio.Event | None = None,
     ) -> None:
         self._config = config
         self._on_start = on_start
         self._on_connected = on_connected
         self._owners: dict[str, Subscription] = {}
-        self.connected = asyncio.Event()
-        """Set while there is a connection."""
+        self.connected = connected or asyncio.Event()
         self.connections = 0
 
     def subscribe(self, subscription: Subscription, *channel_ids: str) -> None:

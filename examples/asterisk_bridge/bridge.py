@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 import structlog
+from prometheus_client import Gauge
 
 from examples.asterisk_bridge.ari import Ari, AriError
 from examples.asterisk_bridge.ari_events import Channel, StasisStart
@@ -16,8 +17,8 @@ from examples.asterisk_bridge.config import BridgeConfig, ConfigError
 from examples.asterisk_bridge.giving_back import Outcome
 from examples.asterisk_bridge.media.choice import MediaFactory, choose_media
 from examples.asterisk_bridge.registry import Registry
-from examples.voice_agent.load import LoopLag
 from examples.voice_agent.transport import Conversation, NotesRefusals
+from examples.voice_agent.vitals import Vitals, observing
 
 log = structlog.get_logger(__name__)
 
@@ -26,20 +27,30 @@ _ASK_S = 2.0
 
 
 class Bridge:
-    """Made by :func:`running_bridge`."""
+    """Made by :func:`running_bridge`.
+
+    Args:
+        connected: set while Asterisk tells its events.
+    """
 
     def __init__(
-        self, config: BridgeConfig, ari: Ari, make_media: MediaFactory, converse: Conversation
+        self,
+        config: BridgeConfig,
+        ari: Ari,
+        make_media: MediaFactory,
+        converse: Conversation,
+        vitals: Vitals | None = None,
+        connected: asyncio.Event | None = None,
     ) -> None:
         self._config = config
         self._ari = ari
         self._make_media = make_media
         self._converse = converse
-        self.lag = LoopLag()
+        self.vitals = vitals = vitals or Vitals()
         self.registry = Registry(
-            config, ari, self._make_call, lambda: self.lag.worst_s, self._note_refused
+            config, ari, self._make_call, lambda: vitals.lag.worst_s, self._note_refused
         )
-        self.socket = AriSocket(config.ari, self._on_start, self.registry.reconcile)
+        self.socket = AriSocket(config.ari, self._on_start, self.registry.reconcile, connected)
 
     def _make_call(self, channel: Channel, args: tuple[str, ...]) -> Call:
         return Call(
@@ -50,6 +61,7 @@ class Bridge:
             socket=self.socket,
             make_media=self._make_media,
             converse=self._converse,
+            vitals=self.vitals,
         )
 
     def _note_refused(self, channel: Channel, args: tuple[str, ...], why: Outcome) -> None:
@@ -61,17 +73,23 @@ class Bridge:
 
 
 @contextlib.asynccontextmanager
-async def running_bridge(config: BridgeConfig, converse: Conversation) -> AsyncIterator[Bridge]:
+async def running_bridge(
+    config: BridgeConfig, converse: Conversation, vitals: Vitals | None = None
+) -> AsyncIterator[Bridge]:
     """Takes calls from entering to leaving. Leaving drains: see `calls.drain_s`.
 
     Waits for an Asterisk that is not there yet.
+
+    Args:
+        vitals: of the process; None: nobody looks at them.
     """
-    async with Ari(config.ari) as ari:
-        bridge = Bridge(config, ari, await _media_when_there(config, ari), converse)
+    async with observing(vitals) as vitals, Ari(config.ari) as ari:
+        connected = watched_connection(vitals)
+        media = await _media_when_there(config, ari)
+        bridge = Bridge(config, ari, media, converse, vitals, connected)
         tasks = [
             asyncio.create_task(bridge.socket.run(), name="ari-socket"),
             asyncio.create_task(bridge.registry.sweep(), name="sweeper"),
-            asyncio.create_task(bridge.lag.run(), name="lag"),
         ]
         try:
             yield bridge
@@ -80,6 +98,15 @@ async def running_bridge(config: BridgeConfig, converse: Conversation) -> AsyncI
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def watched_connection(vitals: Vitals) -> asyncio.Event:
+    """Set it while Asterisk is there."""
+    connected = asyncio.Event()
+    told = Gauge("voice_asterisk_connected", "1: it tells its events", registry=vitals.registry)
+    told.set_function(lambda: float(connected.is_set()))
+    vitals.checks.append(lambda: None if connected.is_set() else "Asterisk is away")
+    return connected
 
 
 async def _media_when_there(config: BridgeConfig, ari: Ari) -> MediaFactory:

@@ -39,8 +39,10 @@ from examples.voice_agent.transport import (
     Conversation,
     Digit,
     MarkPlayed,
+    NotesRefusals,
     TransportClosed,
 )
+from examples.voice_agent.vitals import Vitals
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,7 @@ class Call:
         socket: AriSocket,
         make_media: MediaFactory,
         converse: Conversation,
+        vitals: Vitals,
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.channel_id = channel.id
@@ -86,7 +89,8 @@ class Call:
         self._began = time.monotonic()
         self._media = make_media(self._deliver)
         audio = self._media.format.audio
-        self._inbox = Inbox(audio.bytes_per_s * config.media.inbox_ms // 1000)
+        inbox_bytes = audio.bytes_per_s * config.media.inbox_ms // 1000
+        self._inbox = Inbox(inbox_bytes, vitals.dropping(audio.bytes_per_s))
         self._transport = AsteriskTransport(
             call_info(self.id, channel, args),
             channel.id,
@@ -124,6 +128,8 @@ class Call:
         except (AriError, MediaError) as error:
             if not await self._is_ending():
                 self._failed("setup_failed", error)
+                if isinstance(self._converse, NotesRefusals):
+                    self._converse.refused(self._transport.info, "setup", failed=True)
         except asyncio.CancelledError:
             self.outcome = Outcome.DRAINED
             raise

@@ -2,10 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
 import yaml
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from pydantic import ValidationError
 
 from examples.browser.app import create_app
@@ -25,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8020)
     parser.add_argument("--max-calls", type=int, default=8)
+    parser.add_argument("--metrics-port", type=int, help="for Prometheus, on 127.0.0.1 only")
     given = parser.parse_args(arguments)
     try:
         agent = AgentConfig.model_validate(yaml.safe_load(given.agent.read_text()))
@@ -35,9 +39,27 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, yaml.YAMLError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    app = create_app(agent, services, max_calls=given.max_calls)
-    uvicorn.run(app, host=given.host, port=given.port, ws_max_size=1 << 16, log_level="warning")
+    registry = CollectorRegistry()
+    app = create_app(agent, services, max_calls=given.max_calls, registry=registry)
+    with _metrics(given.metrics_port, registry):
+        uvicorn.run(app, host=given.host, port=given.port, ws_max_size=1 << 16, log_level="warning")
     return 0
+
+
+@contextmanager
+def _metrics(port: int | None, registry: CollectorRegistry) -> Iterator[None]:
+    """Tell them apart from the page, which is for everybody."""
+    if port is None:
+        yield
+        return
+    ProcessCollector(registry=registry)
+    server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from importlib.resources import files
 from urllib.parse import urlsplit
 
 import structlog
+from prometheus_client import CollectorRegistry, Gauge
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from examples.browser.transport import BrowserTransport
+from examples.browser.transport import FORMAT, BrowserTransport
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.conversation import Conversation
 from examples.voice_agent.endpoints import SpeechServices
@@ -23,6 +24,7 @@ from examples.voice_agent.phrases import PhraseBook
 from examples.voice_agent.ports import AgentTurn, CallerTurn, Entry
 from examples.voice_agent.tools.discovery import make_toolbox
 from examples.voice_agent.transport import CallInfo, TransportClosed
+from examples.voice_agent.vitals import Vitals, observing
 
 log = structlog.get_logger(__name__)
 
@@ -65,15 +67,19 @@ class Calls:
         config: AgentConfig,
         services: SpeechServices,
         model: OpenAiLanguageModel,
+        vitals: Vitals,
         max_calls: int,
     ) -> None:
         self._config = config
         self._services = services
         self._model = model
+        self._vitals = vitals
         self._max_calls = max_calls
         self._phrases = PhraseBook(services.tts_url, services.tts_key)
         self._tools = make_toolbox(config.tools, config.tool_settings)
         self._live = 0
+        live = Gauge("voice_calls", "Calls that go on", registry=vitals.registry)
+        live.set_function(lambda: self._live)
 
     async def call(self, socket: WebSocket) -> None:
         """One call, from the WebSocket's beginning to its end."""
@@ -81,6 +87,7 @@ class Calls:
         if not _same_site(socket):
             return await socket.close(_POLICY_VIOLATION, "calls come from this site's own page")
         if self._live >= self._max_calls:
+            self._vitals.declined.labels("busy").inc()
             return await socket.close(_TRY_AGAIN_LATER, "all lines are busy")
         self._live += 1
         try:
@@ -90,12 +97,14 @@ class Calls:
 
     async def _talk(self, socket: WebSocket) -> None:
         info = CallInfo(uuid.uuid4().hex[:12], "browser", self._config.name)
-        line, journal = BrowserTransport(socket, info), ShownJournal()
+        dropping = self._vitals.dropping(FORMAT.bytes_per_s)
+        line, shown = BrowserTransport(socket, info, dropping), ShownJournal()
+        journal = self._vitals.observed(shown)
         talk = Conversation(
             self._config, line, self._services, self._phrases, self._model, self._tools, journal
         )
         reading = asyncio.create_task(line.run(), name="page-read")
-        showing = asyncio.create_task(journal.show(line), name="page-show")
+        showing = asyncio.create_task(shown.show(line), name="page-show")
         try:
             outcome = await talk.run()
             log.info("call_ended", call=info.call_id, outcome=outcome)
@@ -111,14 +120,24 @@ def _same_site(socket: WebSocket) -> bool:
     return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
 
 
-def create_app(config: AgentConfig, services: SpeechServices, *, max_calls: int = 8) -> Starlette:
-    """The page at `/`, calls at `/call`."""
+def create_app(
+    config: AgentConfig,
+    services: SpeechServices,
+    *,
+    max_calls: int = 8,
+    registry: CollectorRegistry | None = None,
+) -> Starlette:
+    """The page at `/`, calls at `/call`.
+
+    Args:
+        registry: for metrics of the calls.
+    """
     page = str(files("examples.browser") / "static")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with OpenAiLanguageModel(config.llm) as model:
-            app.state.calls = Calls(config, services, model, max_calls)
+        async with OpenAiLanguageModel(config.llm) as model, observing(registry=registry) as vitals:
+            app.state.calls = Calls(config, services, model, vitals, max_calls)
             yield
 
     async def call(socket: WebSocket) -> None:

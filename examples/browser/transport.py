@@ -7,7 +7,7 @@ Binary frames are 16-bit mono PCM at 16 kHz in both directions. Messages to the 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
@@ -44,10 +44,19 @@ class BrowserTransport:
     :meth:`run`, as a task, reads the socket; it ends with the call.
     """
 
-    def __init__(self, socket: WebSocket, info: CallInfo) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        info: CallInfo,
+        on_dropped: Callable[[int], object] = lambda count: None,
+    ) -> None:
+        """
+        Args:
+            on_dropped: is told of bytes of the caller that were not read in time.
+        """
         self._socket = socket
         self._info = info
-        self._inbox = Inbox(round(FORMAT.bytes_per_s * _INBOX_S))
+        self._inbox = Inbox(round(FORMAT.bytes_per_s * _INBOX_S), on_dropped)
         self._order = asyncio.Lock()
         self._room = asyncio.Condition()
         self._sent = self._done = 0

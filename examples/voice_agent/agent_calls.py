@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
 
 from examples.voice_agent.agents_config import AgentsConfig
 from examples.voice_agent.api.app import create_app, serving
@@ -26,52 +25,58 @@ from examples.voice_agent.store.records import CallContext
 from examples.voice_agent.store.routing import Assignment
 from examples.voice_agent.store.store import Store, open_store
 from examples.voice_agent.transport import CallDeclined, CallInfo, CallTransport
+from examples.voice_agent.vitals import Vitals, observing
 from services.shared.audio.pcm import AudioFormat
 
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def agent_calls(config: AgentsConfig, audio: AudioFormat) -> AsyncIterator["AgentCalls"]:
+async def agent_calls(
+    config: AgentsConfig, audio: AudioFormat, vitals: Vitals | None = None
+) -> AsyncIterator["AgentCalls"]:
     """Gives the conversation for each call. Leave it after the last call is over.
 
     Args:
         audio: of the calls.
+        vitals: what the process tells of itself, which the API shows; None: of its calls only.
 
     Raises:
         StoreError: the agents' settings cannot be used.
     """
     async with AsyncExitStack() as stack:
         settings = await asyncio.to_thread(load_settings, config.settings)
-        yield await _opened(stack, config, audio, settings)
+        vitals = await stack.enter_async_context(observing(vitals))
+        yield await _opened(stack, config, audio, settings, vitals)
 
 
 async def _opened(
-    stack: AsyncExitStack, config: AgentsConfig, audio: AudioFormat, settings: AgentSettings
+    stack: AsyncExitStack,
+    config: AgentsConfig,
+    audio: AudioFormat,
+    settings: AgentSettings,
+    vitals: Vitals,
 ) -> "AgentCalls":
-    registry = CollectorRegistry()
-    opened = open_store(settings.store, instance=settings.instance, registry=registry)
+    opened = open_store(settings.store, instance=settings.instance, registry=vitals.registry)
     store = await stack.enter_async_context(opened)
     services = settings.services()
     phrases = PhraseBook(services.tts_url, services.tts_key)
     staff = await stack.enter_async_context(Staff(store.agents, phrases, audio))
     if config.api:
-        app = await asyncio.to_thread(create_app, store, settings.api, registry=registry)
+        only_health = config.api == "health"
+        app = await asyncio.to_thread(
+            create_app, store, settings.api, vitals=vitals, only_health=only_health
+        )
         try:
             url = await stack.enter_async_context(serving(app, settings.api))
         except OSError as error:
             raise StoreError(
                 f"the API cannot listen at port {settings.api.port}: {error}"
             ) from None
-        log.info("api_listens", url=f"{url}/docs")
+        log.info("api_listens", url=f"{url}/health/ready" if only_health else f"{url}/docs")
     asked = {"asr": settings.asr_url, "tts": settings.tts_url}
     readiness = await stack.enter_async_context(Readiness(asked))
-    declined = Counter(
-        "voice_calls_declined", "Calls that nobody took", ["reason"], registry=registry
-    )
-    return AgentCalls(
-        config, settings.instance, store, staff, services, phrases, readiness, declined
-    )
+    return AgentCalls(config, settings.instance, store, staff, services, phrases, readiness, vitals)
 
 
 class AgentCalls:
@@ -86,7 +91,7 @@ class AgentCalls:
         services: SpeechServices,
         phrases: PhraseBook,
         readiness: Readiness,
-        declined: Counter,
+        vitals: Vitals,
     ) -> None:
         self._config = config
         self._instance = instance
@@ -95,17 +100,21 @@ class AgentCalls:
         self._services = services
         self._phrases = phrases
         self._readiness = readiness
-        self._declined = declined
+        self._vitals = vitals
 
-    def refused(self, info: CallInfo, reason: str) -> None:
-        """A call that did not even get here is noted as the others that nobody took are.
+    def refused(self, info: CallInfo, reason: str, *, failed: bool = False) -> None:
+        """A call that did not even get here is noted as the others are.
 
         Args:
             reason: one of few words.
+            failed: it could not be connected; else nobody took it.
         """
         assigned = self._store.routing.decide(info.called)
-        begun = self._begin_declined(info, assigned, reason)
-        begun.write(CallEnded(time.monotonic(), Outcome.DECLINED, reason, by_caller=False))
+        outcome = Outcome.FAILED if failed else Outcome.DECLINED
+        if not failed:
+            self._vitals.declined.labels(reason).inc()
+        begun = self._begin(info, assigned)
+        begun.write(CallEnded(time.monotonic(), outcome, reason, by_caller=False))
 
     async def __call__(self, transport: CallTransport) -> None:
         """One call, with the agent that its number is routed to.
@@ -151,7 +160,6 @@ class AgentCalls:
         context: CallContext,
         recording: CallRecording | None = None,
     ) -> None:
-        journal = self._store.journal.journal(context)
         await Conversation(
             config,
             transport,
@@ -159,7 +167,7 @@ class AgentCalls:
             self._phrases,
             who.model,
             who.tools,
-            journal,
+            self._journal(context),
             recording,
         ).run()
 
@@ -168,7 +176,8 @@ class AgentCalls:
         return self._config.record and consent == Consent.GIVEN
 
     async def _decline(self, transport: CallTransport, assigned: Assignment, label: str) -> None:
-        journal = self._begin_declined(transport.info, assigned, label)
+        self._vitals.declined.labels(label).inc()
+        journal = self._begin(transport.info, assigned)
         now, cause = time.monotonic(), assigned.reason
         try:
             if assigned.fallback is None:
@@ -181,16 +190,18 @@ class AgentCalls:
         finally:
             journal.write(CallEnded(now, Outcome.DECLINED, cause, by_caller=False))
 
-    def _begin_declined(self, info: CallInfo, assigned: Assignment, label: str) -> Journal:
-        """It is counted, and in the store as a conversation that nobody answered."""
-        self._declined.labels(label).inc()
+    def _begin(self, info: CallInfo, assigned: Assignment) -> Journal:
+        """It is in the store as a conversation that nobody answered."""
         agent = assigned.agent
         version = agent.id if agent else None
         context = CallContext(uuid.uuid4().hex, self._instance, version, assigned.route_id)
-        journal = self._store.journal.journal(context)
+        journal = self._journal(context)
         name, language = (agent.agent, agent.config.language) if agent else ("", "")
         journal.write(CallBegan(time.monotonic(), time.time(), info, name, language))
         return journal
+
+    def _journal(self, context: CallContext) -> Journal:
+        return self._vitals.observed(self._store.journal.journal(context))
 
 
 def with_fallback(config: AgentConfig, extension: str | None) -> AgentConfig:

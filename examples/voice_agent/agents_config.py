@@ -1,6 +1,7 @@
 """How a program that carries calls uses the agents of the store; imports little."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,8 +13,9 @@ class AgentsConfig(BaseModel):
 
     settings: Path | None = None
     """Of `voice agent`, too. None: `$VOICE_AGENT_CONFIG`, or voice-agent.yaml here."""
-    api: bool = True
-    """Serve the management API, with the live calls, where the settings say."""
+    api: bool | Literal["health"] = True
+    """Serve the management API, with the live calls, where the settings say; "health": only its
+    `/health` and `/metrics`."""
     record: bool = False
     """Record calls that come with `consent=given`, as variables of their transport."""
     fallback: str | None = None

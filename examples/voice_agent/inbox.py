@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from examples.voice_agent.transport import AudioIn, HungUp, TransportEvent
 
@@ -15,9 +15,13 @@ class Inbox:
 
     Args:
         audio_bytes: of audio that may wait.
+        on_dropped: is told how many bytes were dropped, each time.
     """
 
-    def __init__(self, audio_bytes: int) -> None:
+    def __init__(
+        self, audio_bytes: int, on_dropped: Callable[[int], object] = lambda count: None
+    ) -> None:
+        self._on_dropped = on_dropped
         self._limit = audio_bytes
         self._events: deque[TransportEvent] = deque()
         self._waiting = 0
@@ -55,4 +59,5 @@ class Inbox:
                 del self._events[position]
                 self._waiting -= len(event.data)
                 self.dropped_bytes += len(event.data)
+                self._on_dropped(len(event.data))
                 return

@@ -6,6 +6,7 @@ there are.
 
 import asyncio
 import time
+from collections.abc import Callable
 
 _EVERY_S = 0.1
 _KEPT = 0.97
@@ -13,11 +14,16 @@ _KEPT = 0.97
 
 
 class LoopLag:
-    """Run :meth:`run` as a task of the loop that is measured."""
+    """Run :meth:`run` as a task of the loop that is measured.
 
-    def __init__(self) -> None:
+    Args:
+        observe: is told of each look how late it came, in seconds.
+    """
+
+    def __init__(self, observe: Callable[[float], object] = lambda late_s: None) -> None:
         self.worst_s = 0.0
         """Of late; fades."""
+        self._observe = observe
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -28,3 +34,4 @@ class LoopLag:
 
     def seen(self, late_s: float) -> None:
         self.worst_s = max(late_s, self.worst_s * _KEPT)
+        self._observe(max(0.0, late_s))

@@ -159,6 +159,11 @@ class Conversation(Protocol):
 class NotesRefusals(Protocol):
     """A conversation that wants to know of the calls that it never gets."""
 
-    def refused(self, info: CallInfo, reason: str) -> None:
-        """Never waits."""
+    def refused(self, info: CallInfo, reason: str, *, failed: bool = False) -> None:
+        """Never waits.
+
+        Args:
+            reason: one of few words.
+            failed: it could not be connected; else there was no room for it.
+        """
         ...

@@ -1,8 +1,10 @@
 """Rules and dashboard against a real Prometheus that reads the real services."""
 
+import asyncio
 import math
 import re
 import subprocess
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,14 +13,16 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
 import services.asr.messages as asr
 import services.tts.messages as tts
+from examples.asterisk_bridge.bridge import watched_connection
 from examples.voice_agent.api.app import create_app, serving
 from examples.voice_agent.api.config import ApiConfig
 from examples.voice_agent.store.config import JournalConfig, RecordingConfig, StoreConfig
-from examples.voice_agent.store.store import open_store
+from examples.voice_agent.store.records import CallContext
+from examples.voice_agent.store.store import Store, open_store
+from examples.voice_agent.vitals import Vitals, observing
 from services.balancer.plan import Plan
 from services.balancer.process import balancing
 from services.client.asr import open_asr, transcribe_file
@@ -34,6 +38,7 @@ from tests.deploy.dashboards import (
     rules,
 )
 from tests.deploy.prometheus import MISSING, PROMETHEUS, PROMTOOL, Prometheus, prometheus
+from tests.examples.voice_agent.store.calls import whole_call
 from tests.services.asr.sounds import RATE, joined, pcm, silence, tone
 from tests.services.process import FAKE_ASR, ServiceProcess, free_port, service_process
 
@@ -145,11 +150,29 @@ async def agent_api(folder: Path) -> AsyncIterator[str]:
         journal=JournalConfig(spool=folder / "spool"),
         recording=RecordingConfig(folder=folder / "recordings"),
     )
-    registry = CollectorRegistry()
-    async with open_store(config, instance="test", registry=registry) as store:
-        app = create_app(store, ApiConfig(port=0), registry=registry)
-        async with serving(app, ApiConfig(port=0)) as url:
+    async with AsyncExitStack() as stack:
+        vitals = await stack.enter_async_context(observing())
+        watched_connection(vitals).set()
+        registry = vitals.registry
+        opened = open_store(config, instance="test", registry=registry)
+        store = await stack.enter_async_context(opened)
+        app = create_app(store, ApiConfig(port=0), vitals=vitals)
+        url = await stack.enter_async_context(serving(app, ApiConfig(port=0)))
+        calls = asyncio.create_task(be_called(vitals, store))
+        try:
             yield url.removeprefix("http://")
+        finally:
+            calls.cancel()
+            await asyncio.wait([calls])
+
+
+async def be_called(vitals: Vitals, store: Store) -> None:
+    """Call after call, until cancelled."""
+    while True:
+        journal = store.journal.journal(CallContext(uuid.uuid4().hex, "test"))
+        for entry in whole_call():
+            vitals.observed(journal).write(entry)
+        await asyncio.sleep(0.5)
 
 
 async def be_heard(service: ServiceProcess, folder: Path) -> None:

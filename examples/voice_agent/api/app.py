@@ -3,7 +3,7 @@
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client import Gauge, ProcessCollector
 
 from examples.voice_agent.api import (
     agents_api,
@@ -18,15 +18,17 @@ from examples.voice_agent.api.keys import KeyRing
 from examples.voice_agent.api.openapi import document_errors
 from examples.voice_agent.http_server import listening
 from examples.voice_agent.store.store import Store
+from examples.voice_agent.vitals import Vitals
 
 
 def create_app(
-    store: Store, config: ApiConfig, *, registry: CollectorRegistry | None = None
+    store: Store, config: ApiConfig, *, vitals: Vitals | None = None, only_health: bool = False
 ) -> FastAPI:
     """The API of a store that is open. Reads the file of keys.
 
     Args:
-        registry: what `/metrics` tells; the store's own should be in it.
+        vitals: of the process; the store's metrics should be in their registry.
+        only_health: only `/health` and `/metrics`.
 
     Raises:
         StoreError: the keys cannot be read.
@@ -35,12 +37,13 @@ def create_app(
     app.state.store = store
     app.state.config = config
     app.state.keys = KeyRing.load(config.keys_file)
-    app.state.registry = registry = registry or CollectorRegistry()
-    calls = Gauge("voice_calls", "Calls that go on", registry=registry)
+    app.state.vitals = vitals = vitals or Vitals()
+    calls = Gauge("voice_calls", "Calls that go on", registry=vitals.registry)
     calls.set_function(lambda: len(store.live.calls))
-    ProcessCollector(registry=registry)
+    ProcessCollector(registry=vitals.registry)
     install_error_handlers(app)
-    for module in (agents_api, routes_api, conversations_api, live_api, health_api):
+    app.include_router(health_api.router)
+    for module in () if only_health else (agents_api, routes_api, conversations_api, live_api):
         app.include_router(module.router)
     document_errors(app)
     return app

@@ -12,6 +12,7 @@ from examples.voice_agent.api.config import ApiConfig
 from examples.voice_agent.api.keys import KeyRing
 from examples.voice_agent.store.database import DATABASE_ERRORS
 from examples.voice_agent.store.migrate import current_revision, newest_revision
+from examples.voice_agent.vitals import Vitals
 
 router = APIRouter(tags=["health"])
 
@@ -23,10 +24,10 @@ async def live() -> dict[str, bool]:
 
 @router.get(
     "/health/ready",
-    summary="Is the database there and up to date?",
+    summary="Can calls come, and is the database there and up to date?",
     responses={503: {"description": "No; the body says why"}},
 )
-async def ready(store: TheStore) -> JSONResponse:
+async def ready(request: Request, store: TheStore) -> JSONResponse:
     waiting, spooled = store.journal.backlog
     body: dict[str, object] = {
         "calls": len(store.live.calls),
@@ -35,13 +36,15 @@ async def ready(store: TheStore) -> JSONResponse:
     try:
         newest = await asyncio.to_thread(newest_revision)
         found = await current_revision(store.database)
-        trouble = None if found == newest else f"the database is at {found}, not at {newest}"
+        troubles = [] if found == newest else [f"the database is at {found}, not at {newest}"]
     except DATABASE_ERRORS:
-        trouble = "the database cannot be reached"
-    body["ready"] = trouble is None
-    if trouble:
-        body["trouble"] = trouble
-    return JSONResponse(body, status_code=503 if trouble else 200)
+        troubles = ["the database cannot be reached"]
+    vitals: Vitals = request.app.state.vitals
+    troubles += vitals.troubles()
+    body["ready"] = not troubles
+    if troubles:
+        body["troubles"] = troubles
+    return JSONResponse(body, status_code=503 if troubles else 200)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
@@ -50,6 +53,6 @@ async def metrics(request: Request) -> Response:
     if not config.shows_metrics:
         keys: KeyRing = request.app.state.keys
         keys.holder(request)
-    registry = request.app.state.registry
-    text = await asyncio.to_thread(generate_latest, registry)  # it reads files of /proc
+    vitals: Vitals = request.app.state.vitals
+    text = await asyncio.to_thread(generate_latest, vitals.registry)  # it reads files of /proc
     return Response(text, media_type=CONTENT_TYPE_LATEST)

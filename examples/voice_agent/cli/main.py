@@ -139,17 +139,19 @@ def serve(config: Config = None) -> None:
 
 
 async def _serve(settings: "AgentSettings") -> None:
-    from prometheus_client import CollectorRegistry
-
     from examples.voice_agent.api.app import create_app, serving
     from examples.voice_agent.store.store import open_store
+    from examples.voice_agent.vitals import observing
 
-    stopping, registry = asyncio.Event(), CollectorRegistry()
+    stopping = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
     instance = f"{settings.instance}-api"
-    async with open_store(settings.store, instance=instance, registry=registry) as store:
-        app = create_app(store, settings.api, registry=registry)
+    async with (
+        observing() as vitals,
+        open_store(settings.store, instance=instance, registry=vitals.registry) as store,
+    ):
+        app = create_app(store, settings.api, vitals=vitals)
         async with serving(app, settings.api) as url:
             typer.echo(f"{url}/docs", err=True)
             await stopping.wait()

@@ -26,6 +26,7 @@ from examples.asterisk_bridge.bench.scenario import ask, speech_of
 from examples.asterisk_bridge.bridge import Bridge, running_bridge
 from examples.asterisk_bridge.config import AriConfig, BridgeConfig, CallsConfig, ConfigError
 from examples.asterisk_bridge.media.base import Media
+from examples.asterisk_bridge.media.choice import choose_media
 from examples.voice_agent.agents_config import AgentsConfig
 from examples.voice_agent.config import AgentConfig
 from examples.voice_agent.loopback import LoopbackTransport
@@ -181,6 +182,9 @@ async def test_a_call_is_in_the_store_afterwards_and_in_the_api_meanwhile(
             await until(lambda: turns(3))
             line.caller_hangs_up()
             await talking
+            metrics = (await http.get("/metrics")).text
+    assert 'voice_calls_ended_total{outcome="caller_hung_up"} 1.0' in metrics
+    assert "voice_answer_seconds_count 1.0" in metrics
     told = await only_call(settings)
     row = told.conversation.row
     assert (row.instance, row.called, row.outcome) == ("tried", NUMBER, Outcome.CALLER_HUNG_UP)
@@ -289,6 +293,7 @@ async def test_calls_that_found_the_bridge_full_or_leaving_are_counted_and_in_th
             bridge.registry.on_start(arriving("1.8"))
             await bridge.registry.stop()
         told = (await http.get(metrics)).text
+    assert 'voice_calls_ended_total{outcome="declined"} 2.0' in told
     assert 'voice_calls_declined_total{reason="busy"} 1.0' in told
     assert 'voice_calls_declined_total{reason="drained"} 1.0' in told
     async with open_store(settings.store, instance="reader") as store:
@@ -297,6 +302,31 @@ async def test_calls_that_found_the_bridge_full_or_leaving_are_counted_and_in_th
     assert {(row.cause, row.call_id) for row in found} == {("busy", "1.7"), ("drained", "1.8")}
     assert {(row.caller, row.called, row.agent) for row in found} == {("5550100", NUMBER, "test")}
     assert all(row.ended_at is not None for row in found)
+
+
+async def test_a_call_that_asterisk_does_not_connect_is_in_the_store_as_failed(
+    tmp_path: Path,
+) -> None:
+    file = written(tmp_path)
+    settings = await hired(file, agent("http://127.0.0.1:1"))
+    api = f"http://127.0.0.1:{settings.api.port}"
+    async with opened(file, api="health") as converse, httpx.AsyncClient(trust_env=False) as http:
+        away = {"ari": {"url": "http://127.0.0.1:1"}, "media": {"kind": "websocket"}}
+        config = BridgeConfig.model_validate(away)
+        async with Ari(config.ari) as ari:
+            bridge = Bridge(config, ari, await choose_media(config, ari), converse)
+            bridge.registry.on_start(arriving("1.9"))
+            (call,) = bridge.registry.calls
+            async with asyncio.timeout(10):
+                while bridge.registry.calls:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        told = (await http.get(f"{api}/metrics")).text
+        assert (await http.get(f"{api}/v1/calls")).status_code == 404
+    assert call.outcome == "failed"
+    assert 'voice_calls_ended_total{outcome="failed"} 1.0' in told
+    assert 'voice_calls_declined_total{reason="setup"}' not in told
+    row = (await only_call(settings)).conversation.row
+    assert (row.call_id, row.outcome, row.cause) == (call.id, Outcome.FAILED, "setup")
 
 
 def arriving(channel_id: str) -> StasisStart:

@@ -187,7 +187,7 @@ async def test_a_bridge_that_is_late_takes_no_more_calls(
     async with run_bridge(asterisk, Listener()) as bridge:
         await ready(bridge)
         async with dial(server(asterisk), "1000"):
-            bridge.lag.seen(1.0)
+            bridge.vitals.lag.seen(1.0)
             async with dial(server(asterisk), "1000") as second:
                 await asyncio.sleep(0.6)
                 assert len(bridge.registry.calls) == 1

@@ -1,6 +1,7 @@
 """What clients of the management API can do."""
 
 import asyncio
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,22 @@ async def test_health_and_metrics_need_no_key_on_this_machine(api: Api) -> None:
     assert "voice_journal_lost_total 0.0" in metrics
     assert "voice_calls 0.0" in metrics
     assert "process_open_fds" in metrics
+
+
+async def test_the_readme_names_every_metric(api: Api) -> None:
+    told = (await api.http.get("/metrics")).text
+    families = set(re.findall(r"^# TYPE (voice_\w+) ", told, re.MULTILINE))
+    told_names = {each for each in families if not each.endswith("_created")}
+    readme = (Path(__file__).parents[4] / "examples/voice_agent/README.md").read_text()
+    named = set(re.findall(r"`(voice_\w+)", readme.partition("## Metrics")[2]))
+    assert named == told_names | {"voice_asterisk_connected"}
+
+
+async def test_who_cannot_get_calls_is_not_ready(api: Api) -> None:
+    api.vitals.checks.append(lambda: "Asterisk is away")
+    ready = await api.http.get("/health/ready")
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert ready.json()["troubles"] == ["Asterisk is away"]
 
 
 async def test_a_database_that_is_away_is_told_as_such(api: Api) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -54,7 +53,7 @@ def kept(api: Api) -> set[tuple[str, str]]:
 async def far(api: Api, tmp_path: Path) -> AsyncIterator[str]:
     """Its address, set up as for those who are not on this machine."""
     config = ApiConfig(port=0, keys_file=tmp_path / "keys", open_metrics=False)
-    app = create_app(api.store, config, registry=CollectorRegistry())
+    app = create_app(api.store, config)
     async with serving(app, config) as url:
         yield url
 
@@ -64,6 +63,11 @@ def test_the_walk_finds_them_all(api: Api) -> None:
     assert {("GET", "/metrics"), ("WS", "/v1/calls/live")} < found
     assert {method for method, _ in found} == {"GET", "POST", "PUT", "DELETE", "WS"}
     assert len(found) >= 16
+
+
+def test_health_alone_is_health_alone(api: Api) -> None:
+    app = create_app(api.store, ApiConfig(), only_health=True)
+    assert set(routes(app.routes)) - OPEN == {("GET", "/metrics")}
 
 
 @pytest.mark.parametrize("key", WRONG.values(), ids=WRONG)

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 
 from examples.voice_agent.api.app import create_app, serving
 from examples.voice_agent.api.config import ApiConfig
@@ -19,10 +18,10 @@ HUGE = 10**30
 @pytest.fixture
 async def http(config: StoreConfig) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the API over each kind of database."""
-    registry, settings = CollectorRegistry(), ApiConfig(port=0)
+    settings = ApiConfig(port=0)
     async with (
-        open_store(config, instance="test", registry=registry) as store,
-        serving(create_app(store, settings, registry=registry), settings) as url,
+        open_store(config, instance="test") as store,
+        serving(create_app(store, settings), settings) as url,
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         assert (await client.post("/v1/agents", json=AGENT)).status_code == 201
