@@ -8,7 +8,8 @@
 #   deploy/install.sh status                releases, and how every unit is
 #   deploy/install.sh uninstall [--purge]   configuration, keys, models, voices and recordings stay without --purge
 #
-#   --asr PORTS, --tts PORTS   instances, by their ports    (first time: 8001,8011 and 8002,8012; then: as they are)
+#   --asr PORTS, --tts PORTS   instances, by their ports, or none
+#                                                           (first time: 8001,8011 and 8002,8012; then: as they are)
 #   --groups NAMES             of pyproject.toml            (asr,tts,piper,agent; also gpu, otel, google, …)
 #   --stack NAMES              chatterbox, nemo: their environments, too (scripts/make_engine_env.sh)
 #   --models IDS               of `voice models list`; none (the default set)
@@ -65,7 +66,7 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 for ports in "$asr" "$tts"; do
-  [[ $ports =~ ^([0-9]{1,5}(,[0-9]{1,5})*)?$ ]] || die "$ports: ports with commas between are wanted"
+  [[ $ports =~ ^(none|[0-9]{1,5}(,[0-9]{1,5})*)?$ ]] || die "$ports: ports with commas between are wanted, or none"
 done
 
 # Each service is a user of its own. This one owns keys and models, and `voice` runs as it; its group may use them.
@@ -243,6 +244,11 @@ remember_options() {
   remember models default
   remember python 3.11
   remember nginx true
+  remember asr "$(ports_of asr)"
+  remember tts "$(ports_of tts)"
+  asr=${asr:-8001,8011} tts=${tts:-8002,8012}
+  [[ $asr != none ]] || asr=''
+  [[ $tts != none ]] || tts=''
 }
 
 keep_options() {
@@ -252,6 +258,8 @@ stacks=$stacks
 models=$models
 python=$python
 nginx=$nginx
+asr=$([[ -n $asr ]] || echo none)
+tts=$([[ -n $tts ]] || echo none)
 TEXT
 }
 
@@ -424,8 +432,8 @@ install_nginx() {
   [[ -n $nginx_options ]] || nginx_options=$(cat "$kept" 2>/dev/null || echo "--plain --listen 127.0.0.1:8080")
   put "$kept" 0600 <<<"$nginx_options"
   read -ra options <<<"$nginx_options"
-  [[ " $nginx_options " == *" --asr "* ]] || options+=(--asr "$(addresses "$asr")")
-  [[ " $nginx_options " == *" --tts "* ]] || options+=(--tts "$(addresses "$tts")")
+  [[ -z $asr || " $nginx_options " == *" --asr "* ]] || options+=(--asr "$(addresses "$asr")")
+  [[ -z $tts || " $nginx_options " == *" --tts "* ]] || options+=(--tts "$(addresses "$tts")")
   [[ " $nginx_options " == *" --status "* ]] || options+=(--status 127.0.0.1:8009) # deploy/prometheus reads it
   printf '+ voice nginx'
   printf ' %q' "${options[@]}"
@@ -494,8 +502,6 @@ do_install() {
   local version before was
   remember_options
   check_machine
-  asr=${asr:-$(ports_of asr)} tts=${tts:-$(ports_of tts)}
-  asr=${asr:-8001,8011} tts=${tts:-8002,8012}
   version=$(version_of "$checkout") || die "git cannot say which version $checkout is"
   version=$(release_of "$version")
   before=$(readlink "$home/current" 2>/dev/null || true)

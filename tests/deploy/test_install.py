@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,20 +110,39 @@ def checkout(tmp_path: Path) -> Path:
     return clone
 
 
-@needs_tools
-def test_other_groups_make_another_release(checkout: Path, tmp_path: Path) -> None:
-    """The one that is there may be running."""
+@pytest.fixture
+def quick(checkout: Path, tmp_path: Path) -> Callable[..., str]:
+    """Installs below `root`, in the tests' own environment; uv's part is tried below."""
     programs, root = tmp_path / "bin", tmp_path / "root"
     programs.mkdir()
-    uv = programs / "uv"  # what it does is tried below
-    uv.write_text('#!/bin/sh\necho "uv $*"\n')
+    uv = programs / "uv"
+    uv.write_text(f"""#!/bin/sh
+        echo "uv $*"
+        while [ "$1" != --directory ]; do shift; done
+        mkdir -p "$2/.venv/bin" && ln -s /bin/true "$2/.venv/bin/python"
+        voice="$2/.venv/bin/voice"
+        printf '#!/bin/sh\\nexec {sys.executable} -m services.cli.main "$@"\\n' >"$voice"
+        chmod 755 "$voice"
+    """)
     uv.chmod(0o755)
 
-    def release(*arguments: str) -> tuple[str, str]:
-        options = ("--root", str(root), "--no-nginx", "--models", "none", *arguments)
-        done = install(checkout, "install", *options, PATH=f"{programs}:{os.environ['PATH']}")
+    def run(*arguments: str) -> str:
+        options = ("--root", str(root), "--models", "none", *arguments)
+        path = f"{programs}:{os.environ['PATH']}"
+        done = install(checkout, "install", *options, PATH=path, PYTHONPATH=str(PROJECT))
         assert done.returncode == 0, done.stdout
-        return version_in_use(root), done.stdout
+        return done.stdout
+
+    return run
+
+
+@needs_tools
+def test_other_groups_make_another_release(quick: Callable[..., str], tmp_path: Path) -> None:
+    """The one that is there may be running."""
+
+    def release(*arguments: str) -> tuple[str, str]:
+        said = quick("--no-nginx", *arguments)
+        return version_in_use(tmp_path / "root"), said
 
     first, said = release("--groups", "asr,tts")
     assert "--group asr --group tts" in said and "otel" not in said
@@ -133,6 +153,34 @@ def test_other_groups_make_another_release(checkout: Path, tmp_path: Path) -> No
     assert again == second and f"release {second} is there" in said
     back, said = release("--groups", "asr,tts")
     assert back == first and f"release {first} is there" in said
+
+
+@needs_tools
+def test_one_service_alone(quick: Callable[..., str], tmp_path: Path) -> None:
+    """Recognition and synthesis may be on machines of their own."""
+    etc, site = tmp_path / "root/etc/voice-services", tmp_path / "root/etc/nginx/conf.d/voice.conf"
+
+    def instances() -> set[str]:
+        return {path.stem for path in etc.glob("*-*.env")}
+
+    said = quick("--tts", "none", "--asr", "8001")
+    assert instances() == {"asr-8001"} and "voice-tts@8" not in said
+    assert "upstream voice_tts" not in site.read_text()
+    again = quick()
+    assert instances() == {"asr-8001"} and "+ write" not in again
+    quick("--asr", "none", "--tts", "8002")
+    assert instances() == {"tts-8002"}
+    assert "upstream voice_asr" not in site.read_text()
+    both = quick("--asr", "8001")
+    assert instances() == {"asr-8001", "tts-8002"} and "voice-asr@8001.service" in both
+
+
+@needs_tools
+def test_a_machine_of_nginx_alone(quick: Callable[..., str], tmp_path: Path) -> None:
+    options = "--plain --listen 127.0.0.1:8080 --asr 10.0.0.1:8001 --tts 10.0.0.2:8002"
+    said = quick("--asr", "none", "--tts", "none", "--nginx", options)
+    site = tmp_path / "root/etc/nginx/conf.d/voice.conf"
+    assert "server 10.0.0.2:8002 " in site.read_text() and "voice-asr@8" not in said
 
 
 @needs_tools
