@@ -15,9 +15,9 @@ from examples.twilio.messages import FORMAT
 from examples.twilio.transport import LARGEST
 from examples.voice_agent.agent_calls import agent_calls
 from examples.voice_agent.http_server import listening
-from examples.voice_agent.load import LoopLag
 from examples.voice_agent.logs import configure_logging
 from examples.voice_agent.store.errors import StoreError
+from examples.voice_agent.vitals import observing
 
 log = structlog.get_logger(__name__)
 
@@ -29,24 +29,22 @@ async def serve(config: TwilioConfig) -> None:
         StoreError: the agents cannot be had.
         OSError: the port is taken.
     """
-    stopping, lag = asyncio.Event(), LoopLag()
+    stopping = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
     host, port = config.server.host, config.server.port
-    async with agent_calls(config.agents, FORMAT) as converse:
-        calls = TwilioCalls(config, converse, lambda: lag.worst_s)
+    async with (
+        observing() as vitals,
+        agent_calls(config.agents, FORMAT, vitals) as converse,
+    ):
+        calls = TwilioCalls(config, converse, lambda: vitals.lag.worst_s, vitals)
         app = create_app(config, calls)
-        measuring = asyncio.create_task(lag.run(), name="lag")
-        try:
-            async with listening(app, host, port, ws_max_size=LARGEST) as url:
-                webhook = config.server.address("/twilio/voice")
-                log.info("twilio_ready", listens=url, webhook=webhook)
-                await stopping.wait()
-                log.info("twilio_drains", seconds=config.calls.drain_s)
-                await calls.drain()
-        finally:
-            measuring.cancel()
-            await asyncio.wait([measuring])
+        async with listening(app, host, port, ws_max_size=LARGEST) as url:
+            webhook = config.server.address("/twilio/voice")
+            log.info("twilio_ready", listens=url, webhook=webhook)
+            await stopping.wait()
+            log.info("twilio_drains", seconds=config.calls.drain_s)
+            await calls.drain()
 
 
 def main(arguments: list[str] | None = None) -> int:

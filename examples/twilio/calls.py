@@ -27,6 +27,7 @@ from examples.voice_agent.transport import (
     NotesRefusals,
     TransportClosed,
 )
+from examples.voice_agent.vitals import Vitals
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class TwilioCalls:
 
     Args:
         late_s: how late our event loop is.
+        vitals: where lost audio is counted.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TwilioCalls:
         config: TwilioConfig,
         converse: Conversation,
         late_s: Callable[[], float] = lambda: 0.0,
+        vitals: Vitals | None = None,
     ) -> None:
         self._config = config.calls
         self._audio = config.audio
@@ -72,6 +75,7 @@ class TwilioCalls:
         self._after_url = config.server.address("/twilio/after")
         self._converse = converse
         self._late_s = late_s
+        self._vitals = vitals or Vitals()
         self._expected: dict[str, _Expected] = {}
         """By their tokens."""
         self._live: set[TwilioTransport] = set()
@@ -133,8 +137,10 @@ class TwilioCalls:
     def _forget_expired(self) -> None:
         now = time.monotonic()
         for token in [token for token, each in self._expected.items() if each.until_s <= now]:
-            call_id = self._expected.pop(token).info.call_id
-            log.warning("stream_never_came", call=call_id)
+            info = self._expected.pop(token).info
+            log.warning("stream_never_came", call=info.call_id)
+            if isinstance(self._converse, NotesRefusals):
+                self._converse.refused(info, "no_stream", failed=True)
 
     # A stream.
 
@@ -186,6 +192,7 @@ class TwilioCalls:
             self._audio,
             self._config.number_of,
             lambda after: self._remember(info.call_id, after),
+            self._vitals.dropping(messages.FORMAT.bytes_per_s),
         )
         self._live.add(line)
         self._idle.clear()

@@ -63,6 +63,7 @@ class TwilioTransport:
         socket: after its `start` message.
         number_of: what Twilio dials for a target; raises ValueError where there is no such thing.
         decide: told what becomes of the call, before its stream ends.
+        on_dropped: told of bytes of the caller that were not read in time.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class TwilioTransport:
         audio: AudioConfig,
         number_of: Callable[[str], str],
         decide: Callable[[After], None],
+        on_dropped: Callable[[int], object],
     ) -> None:
         self._socket = socket
         self._stream_sid = stream_sid
@@ -80,7 +82,7 @@ class TwilioTransport:
         self._number_of = number_of
         self._decide = decide
         bytes_per_ms = messages.FORMAT.bytes_per_s // 1000
-        self._inbox = Inbox(bytes_per_ms * audio.inbox_ms)
+        self._inbox = Inbox(bytes_per_ms * audio.inbox_ms, on_dropped)
         self._outbox = Outbox(
             bytes_per_ms * FRAME_MS, messages.SILENCE, bytes_per_ms * audio.buffer_ms
         )

@@ -66,7 +66,7 @@ class Refusals(Script):
         super().__init__()
         self.noted: list[tuple[str, str]] = []
 
-    def refused(self, info: CallInfo, reason: str) -> None:
+    def refused(self, info: CallInfo, reason: str, *, failed: bool = False) -> None:
         self.noted.append((info.called, reason))
 
 
@@ -313,13 +313,15 @@ async def test_a_late_event_loop_takes_no_more_but_never_none_at_all() -> None:
 
 
 async def test_a_stream_that_never_comes_gives_its_place_free() -> None:
-    async with running(Script(), config_for(max_calls=1, stream_s=0.2)) as network:
+    script = Refusals()
+    async with running(script, config_for(max_calls=1, stream_s=0.2)) as network:
         call, told = await network.arrive()
         await asyncio.sleep(0.3)
         _, other = await network.arrive()
         assert other.find("Connect") is not None
         late = start(call, token_in(told))
         assert code_of(await refused(network, connected(), late)) == 1008
+    assert script.noted == [(CALLED, "no_stream")]
 
 
 async def test_who_drains_waits_and_then_puts_callers_through() -> None:
