@@ -220,9 +220,14 @@ async def test_asterisk_dies_in_a_call_and_comes_back(
     listener = Listener()
     async with run_bridge(own_asterisk, listener, media=media) as bridge:
         await ready(bridge)
+        assert is_told_of(bridge) == (1.0, [])
         async with dial(server(own_asterisk), "1000"):
             await asyncio.sleep(0.2)
-            await asyncio.to_thread(own_asterisk.restart)
+            restarting = asyncio.create_task(asyncio.to_thread(own_asterisk.restart))
+            async with asyncio.timeout(10):
+                while is_told_of(bridge) != (0.0, ["Asterisk is away"]):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await restarting
             async with asyncio.timeout(10):
                 assert (await listener.ended.get()).cause == lost_cause
             await settled(bridge)
@@ -238,6 +243,12 @@ async def test_asterisk_dies_in_a_call_and_comes_back(
         assert tone_level(heard, RATE, 440) > 0.9
         await settled(bridge)
     await nothing_left(own_asterisk)
+
+
+def is_told_of(bridge: Bridge) -> tuple[float | None, list[str]]:
+    """Of its connection: in the metrics, and for who asks whether it is ready."""
+    told = bridge.vitals.registry.get_sample_value("voice_asterisk_connected")
+    return told, bridge.vitals.troubles()
 
 
 async def test_a_caller_who_rings_while_the_bridge_starts_is_taken(
