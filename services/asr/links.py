@@ -41,6 +41,7 @@ class Links:
         self.config = config
         self.metrics = metrics
         self.errors = lifecycle.metrics.errors
+        self._lifecycle = lifecycle
         self._closing = lifecycle.closing
         self._live: dict[str, Resumable] = {}
         self._ended: dict[str, Resumable] = {}
@@ -62,6 +63,7 @@ class Links:
         while len(self._ended) >= self.config.max_parked:
             del self._ended[self._least_wanted(link.holder)]
         self._ended[link.session_id] = link
+        self._lifecycle.may_be_asked_again()
         loop = asyncio.get_running_loop()
         loop.call_later(self.config.window_s, self._ended.pop, link.session_id, None)
 

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 LAST_WORDS_S = 20.0
 """What sessions get beyond the drain for what they owe: a final, the end of what is being said."""
 _GOODBYE_S = 5.0
+_LINGER_S = 2.0
+"""Who lost its connection at the moment of its last words comes back for them within a second."""
 HANG_S = 60.0
 """A batch that runs longer than this is taken for hung: liveness fails, the supervisor restarts."""
 
@@ -68,6 +70,7 @@ class Lifecycle:
         watch_state(registry, self, tuple(Phase))
         self._idle = asyncio.Event()
         self._idle.set()
+        self._stays_until = 0.0
 
     @property
     def max_sessions(self) -> int:
@@ -144,6 +147,10 @@ class Lifecycle:
         self.failure = f"{type(error).__name__}: {error}"
         self.failed.set()
 
+    def may_be_asked_again(self) -> None:
+        """A session has ended whose last words may not have been heard: stay for a moment."""
+        self._stays_until = time.monotonic() + _LINGER_S
+
     async def drain(self, limit_s: float) -> None:
         """Refuse new sessions, let the live ones finish, then ask the rest to leave.
 
@@ -157,6 +164,8 @@ class Lifecycle:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self._idle.wait()
+                while (left_s := self._stays_until - time.monotonic()) > 0:  # noqa: ASYNC110
+                    await asyncio.sleep(left_s)
         self.closing.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S + _GOODBYE_S):

@@ -138,6 +138,26 @@ async def test_a_session_that_waits_for_its_client_is_given_up_with_the_drain(
     assert time.monotonic() - began >= 0.5
 
 
+async def test_a_handover_that_was_lost_on_its_way_is_fetched(start_service: Start) -> None:
+    """Nobody else is there, so that the process could end as soon as it has said it."""
+    service = draining(start_service, 30.0)
+    async with session(service.ws, start={"resumable": True, **SILENCE}) as first:
+        await first.audio(TURN)
+        final = await first.hear(Final)
+        first.socket.transport.pause_reading()  # what comes now is on its way, and no further
+        service.terminate()
+        await eventually(lambda: service.lifecycle.sessions == 0)
+        first.socket.transport.abort()
+    query = f"?session_id={first.all(Ready)[0].session_id}&last_event={final.event}"
+    async with session(service.ws, query=query, ready=False) as second:
+        await second.hear(Resumed)
+        handover = await goodbye(second)
+    assert handover.received_ms == len(TURN) // 32
+    began = time.monotonic()
+    await eventually(lambda: not service.running, 10)
+    assert time.monotonic() - began < 4.0
+
+
 async def test_a_file_that_outlives_the_drain_is_for_another_instance(
     start_service: Start,
 ) -> None:
