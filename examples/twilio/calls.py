@@ -38,6 +38,7 @@ _STRANGERS = 32
 """Streams at a time that neither are signed nor have said yet whose they are."""
 _REMEMBERED = 1000
 """Calls whose streams have ended, until Twilio asks about them."""
+_LOOK_S = 0.05
 _BUSY, _DRAINED = "busy", "drained"
 
 
@@ -94,8 +95,7 @@ class TwilioCalls:
     def arrived(self, info: CallInfo) -> str:
         """A new call; the answer is TwiML."""
         self._forget_expired()
-        for token in [t for t, each in self._expected.items() if each.info.call_id == info.call_id]:
-            del self._expected[token]  # Twilio asks again when it got no answer
+        self._forget(info.call_id)  # Twilio asks again when it got no answer
         if self._draining or self._is_full:
             return self._refuse(info, _DRAINED if self._draining else _BUSY)
         token = secrets.token_urlsafe(32)
@@ -105,7 +105,9 @@ class TwilioCalls:
 
     def ended(self, call_id: str) -> str:
         """The stream of a call has ended, or could not be opened; the answer is TwiML."""
-        # Of a call that we do not know our predecessor died, or its stream never came.
+        if (info := self._forget(call_id)) is not None:
+            self._never_came(info)
+        # We do not know a call whose stream never came, or whose process died.
         after = self._after.pop(call_id, After(failed=True))
         if after.dial is not None:
             return twiml.dial(after.dial)
@@ -137,10 +139,19 @@ class TwilioCalls:
     def _forget_expired(self) -> None:
         now = time.monotonic()
         for token in [token for token, each in self._expected.items() if each.until_s <= now]:
-            info = self._expected.pop(token).info
-            log.warning("stream_never_came", call=info.call_id)
-            if isinstance(self._converse, NotesRefusals):
-                self._converse.refused(info, "no_stream", failed=True)
+            self._never_came(self._expected.pop(token).info)
+
+    def _forget(self, call_id: str) -> CallInfo | None:
+        """It need not be waited for any more; None: it was not."""
+        for token, each in self._expected.items():
+            if each.info.call_id == call_id:
+                return self._expected.pop(token).info
+        return None
+
+    def _never_came(self, info: CallInfo) -> None:
+        log.warning("stream_never_came", call=info.call_id)
+        if isinstance(self._converse, NotesRefusals):
+            self._converse.refused(info, "no_stream", failed=True)
 
     # A stream.
 
@@ -246,6 +257,9 @@ class TwilioCalls:
         self._draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.drain_s):
+                while self._expected:
+                    await asyncio.sleep(_LOOK_S)
+                    self._forget_expired()
                 await self._idle.wait()
         await asyncio.gather(*(_give_back(line) for line in self._live))
         with contextlib.suppress(TimeoutError):

@@ -321,7 +321,34 @@ async def test_a_stream_that_never_comes_gives_its_place_free() -> None:
         assert other.find("Connect") is not None
         late = start(call, token_in(told))
         assert code_of(await refused(network, connected(), late)) == 1008
-    assert script.noted == [(CALLED, "no_stream")]
+        told_after = await network.after(call)
+        assert told_after.find("Say") is not None
+        assert script.noted == [(CALLED, "no_stream")]
+
+
+async def test_a_stream_that_twilio_could_not_open_is_not_waited_for() -> None:
+    script = Refusals()
+    async with running(script, config_for(max_calls=1, fallback="+15550122")) as network:
+        call, _ = await network.arrive()
+        assert (await network.after(call)).findtext("Dial/Number") == "+15550122"
+        _, other = await network.arrive()
+        assert other.find("Connect") is not None
+    assert script.noted[0] == (CALLED, "no_stream")
+
+
+async def test_who_drains_lets_those_in_that_it_has_accepted() -> None:
+    script = Script()
+    async with running(script, config_for(drain_s=3.0)) as network:
+        call, told = await network.arrive()
+        draining = asyncio.create_task(network.calls.drain())
+        await asyncio.sleep(0.1)
+        async with network.stream() as line:
+            await line.send(connected())
+            await line.send(start(call, token_in(told)))
+            await script.line()
+            await asyncio.sleep(0.1)
+            assert not draining.done()
+        await asyncio.wait_for(draining, 5)
 
 
 async def test_who_drains_waits_and_then_puts_callers_through() -> None:
