@@ -14,9 +14,18 @@ from rich.table import Table
 
 from services.cli.failures import CommandFailed, told
 from services.shared.runtime.key_store import KeyStore, imported, write_secret
-from services.shared.runtime.keys import KeyFileError, KeyLimits, KeyRecord, Scope, new_key
+from services.shared.runtime.keys import (
+    KeyFileError,
+    KeyLimits,
+    KeyRecord,
+    Scope,
+    changed_key,
+    new_key,
+)
 
-app = typer.Typer(no_args_is_help=True, help="API keys: make, list, replace and revoke them.")
+app = typer.Typer(
+    no_args_is_help=True, help="API keys: make, list, change, replace and revoke them."
+)
 
 File = Annotated[
     Path, typer.Option("--file", "-f", envvar="VOICE_KEYS_FILE", help="As server.keys_file.")
@@ -88,6 +97,50 @@ def list_keys(file: File) -> None:
     Console().print(table)
 
 
+_Limit = Annotated[str | None, typer.Option(metavar="N|none", help="As for create.")]
+
+
+@app.command()
+def change(
+    key: Id,
+    file: File,
+    name: str | None = None,
+    scope: Scopes = None,
+    expires: Annotated[
+        str | None, typer.Option(help="When it ends: 90d, 12h, a date, or never.")
+    ] = None,
+    sessions: _Limit = None,
+    audio_minutes: _Limit = None,
+    characters: _Limit = None,
+    voices: _Limit = None,
+) -> None:
+    """Give a key other rights; what is not named stays, and so does the key itself.
+
+    Its scopes become those that are named; a limit may be none. Running services notice within
+    seconds: limits also for sessions that go on, scopes for new ones.
+    """
+    limits = {
+        "sessions": sessions,
+        "audio_minutes_per_day": audio_minutes,
+        "characters_per_day": characters,
+        "voices": voices,
+    }
+    named = {what: _amount(text) for what, text in limits.items() if text is not None}
+    now = _now()
+    with _told():
+        fields: dict[str, object] = {} if name is None else {"name": name}
+        if expires is not None:
+            fields["expires_at"] = None if expires == "never" else _moment(expires, now)
+        if not (named or fields or scope):
+            raise CommandFailed("what is to change? See `voice keys change --help`")
+
+        def alter(record: KeyRecord) -> KeyRecord:
+            return changed_key(record, limits=named, scopes=scope or (), now=now, **fields)
+
+        record = KeyStore(file).change(key, alter)
+    _show_rights(record)
+
+
 @app.command()
 def revoke(key: Id, file: File) -> None:
     """End a key for good; running services notice within seconds."""
@@ -151,6 +204,16 @@ def _show(key: str, record: KeyRecord) -> None:
     print(key)
     console = Console(stderr=True)
     console.print(f"id {record.id}, owner {record.owner}; shown this once", style="dim")
+
+
+def _show_rights(record: KeyRecord) -> None:
+    limits = record.limits.model_dump(exclude_none=True)
+    told = ", ".join(f"{what} {amount:g}" for what, amount in limits.items()) or "no limits"
+    typer.echo(f"{record.id} {record.name}: {' '.join(sorted(record.scopes))}; {told}", err=True)
+
+
+def _amount(text: str) -> str | None:
+    return None if text == "none" else text
 
 
 def _now() -> datetime:

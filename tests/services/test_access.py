@@ -21,7 +21,7 @@ from services.shared.media.wav import wav_bytes
 from services.shared.models.store import ModelStore
 from services.shared.runtime.config import ServerConfig
 from services.shared.runtime.key_store import KeyStore, imported, write_secret
-from services.shared.runtime.keys import KeyLimits, KeyRecord, Scope, new_key
+from services.shared.runtime.keys import KeyLimits, KeyRecord, Scope, changed_key, new_key
 from services.tts.config import (
     EnginesConfig,
     FakeEngineConfig,
@@ -264,6 +264,33 @@ async def test_a_revoked_key_ends_its_calls_and_opens_no_others(house: House) ->
     assert last["message"] == "the API key was revoked"
     status, error, _ = await refusal(opened(live, key))
     assert (status, error["message"]) == (401, "the API key was revoked")
+
+
+async def test_a_changed_key_has_its_new_rights_at_once_and_its_call_goes_on(house: House) -> None:
+    key, record = await asyncio.to_thread(lambda: house.key(Scope.ASR, sessions=1))
+    live = await asyncio.to_thread(house.asr)
+
+    async def becomes(**changes: Any) -> None:
+        known = live.lifecycle.keys.record(record.id)
+        now = datetime.now(UTC)
+
+        def alter(record: KeyRecord) -> KeyRecord:
+            return changed_key(record, now=now, **changes)
+
+        await asyncio.to_thread(house.store.change, record.id, alter)
+        await eventually(lambda: live.lifecycle.keys.record(record.id) != known)
+
+    async with opened(live, key) as call:
+        status, error, _ = await refusal(opened(live, key))
+        assert (status, error["code"]) == (429, "quota_exceeded")
+        await becomes(limits={"sessions": 2})
+        async with opened(live, key):
+            pass
+        await becomes(limits={}, scopes={Scope.TTS})
+        status, error, _ = await refusal(opened(live, key))
+        assert (status, error["code"]) == (403, "forbidden")
+        await call.send(json.dumps({"type": "start"}))
+        assert json.loads(await call.recv())["type"] == "ready", "it was let in before"
 
 
 # Whose voices.

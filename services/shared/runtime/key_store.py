@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -53,6 +54,13 @@ class KeyStore:
             revoked = self._one(key_id).model_copy(update={"revoked_at": now})
             self._replace(revoked)
         return revoked
+
+    def change(self, key_id: str, alter: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
+        """Put what `alter` makes of a key in its place; what it raises is raised."""
+        with only_writer(self._file.parent):
+            changed = alter(self._one(key_id))
+            self._replace(changed)
+        return changed
 
     def rotate(
         self, key_id: str, now: datetime, keep: timedelta | None, expires_at: datetime | None

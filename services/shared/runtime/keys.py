@@ -9,7 +9,7 @@ wrong keys.
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -178,6 +178,38 @@ def new_key(
         )
     except ValidationError as error:
         raise KeyFileError(describe(error)) from None
+
+
+def changed_key(
+    record: KeyRecord,
+    *,
+    limits: Mapping[str, object],
+    scopes: Iterable[Scope] = (),
+    now: datetime,
+    **fields: object,
+) -> KeyRecord:
+    """The same key, for the same holder, with other rights.
+
+    Args:
+        limits: those that become others; None as a value: no limit.
+        scopes: all that it is to have; none: as they are.
+        fields: others, e.g. `name`, `expires_at`.
+
+    Raises:
+        KeyFileError: it was revoked, which is for good, or the values are none.
+    """
+    if record.revoked_at is not None:
+        raise KeyFileError(f"key {record.id} was revoked; create a new one, with its owner")
+    kept = {**record.model_dump(exclude={"limits"}), **fields}
+    kept["scopes"] = frozenset(scopes) or record.scopes
+    amounts = {**record.limits.model_dump(), **limits}
+    try:
+        changed = KeyRecord(limits=KeyLimits.model_validate(amounts), **kept)
+    except ValidationError as error:
+        raise KeyFileError(describe(error)) from None
+    if changed.expires_at != record.expires_at and changed.trouble(now) is not None:
+        raise KeyFileError("that time is past; `voice keys revoke` ends a key at once")
+    return changed
 
 
 def parse_key_file(text: str) -> KeyFile:

@@ -90,6 +90,61 @@ def test_a_revoked_key_stays_on_record(file: Path) -> None:
     assert "was revoked" in keys("list", file=file).stdout
 
 
+def test_a_key_gets_other_rights_and_stays_the_same_key(file: Path) -> None:
+    key = made(keys("create", "Ada", "--sessions", "2", "--voices", "3", file=file))
+    before = only(file)
+    changes = ["--scope", "asr", "--sessions", "5", "--voices", "none", "--characters", "100"]
+    done = keys("change", before.id, *changes, file=file)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.strip() == f"{before.id} Ada: asr; sessions 5, characters_per_day 100"
+    after = only(file)
+    assert after.digest == digest_of(key)
+    assert after.scopes == {Scope.ASR}
+    assert after.limits == KeyLimits(sessions=5, characters_per_day=100)
+    kept = {"id", "name", "owner", "created_at", "expires_at"}
+    assert after.model_dump(include=kept) == before.model_dump(include=kept)
+
+
+def test_what_a_change_does_not_name_stays(file: Path) -> None:
+    made(keys("create", "Ada", "--scope", "tokens", "--sessions", "2", file=file))
+    before = only(file)
+    assert keys("change", before.id, "--name", "Bo", "--expires", "2d", file=file).exit_code == 0
+    after = only(file)
+    assert (after.name, after.scopes, after.limits) == ("Bo", before.scopes, before.limits)
+    assert after.expires_at is not None and after.expires_at > after.created_at
+    assert keys("change", before.id, "--expires", "never", file=file).exit_code == 0
+    assert only(file).expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ([], "what is to change"),
+        (["--sessions", "many"], "sessions"),
+        (["--sessions", "-1"], "sessions"),
+        (["--audio-minutes", "nan"], "audio_minutes"),
+        (["--expires", "2020-01-01"], "is past"),
+        (["--name", "a\nb"], "name"),
+    ],
+)
+def test_a_change_that_cannot_be_is_told_and_none(
+    file: Path, changes: list[str], sentence: str
+) -> None:
+    made(keys("create", "Ada", file=file))
+    before = file.read_bytes()
+    done = keys("change", only(file).id, *changes, file=file)
+    assert done.exit_code == 1
+    assert sentence in re.sub(r"\s+", " ", done.output)
+    assert file.read_bytes() == before
+
+
+def test_a_revoked_key_stays_revoked(file: Path) -> None:
+    made(keys("create", "Ada", file=file))
+    keys("revoke", only(file).id, file=file)
+    done = keys("change", only(file).id, "--sessions", "5", file=file)
+    assert (done.exit_code, "was revoked" in done.output) == (1, True)
+
+
 @pytest.mark.parametrize("keep", [None, "24h"])
 def test_a_replaced_key_leaves_its_owner_behind(file: Path, keep: str | None) -> None:
     first = made(keys("create", "Ada", "--voices", "2", "--scope", "voices", file=file))
