@@ -201,6 +201,7 @@ share_out() { # to the users that the units name
     echo "+ owners and modes of what is in $etc, $state and $cache"
     return
   fi
+  belongs "root:$admin" 0750 "$etc"
   for path in "$state" "$cache"; do belongs "$admin:$admin" 0710 "$path"; done
   for path in "$state/keys.json" "$state/token-secret"; do belongs "$admin:$keyring" 0640 "$path"; done
   give "$admin:$admin" "$state/models"
@@ -218,6 +219,10 @@ hand_over() { # hand_over USER [GROUP]: what the TTS made, with all rights for a
     give "$1:${2:-$1}" "$path"
     if [[ -n ${2:-} ]]; then step chmod -R g+rwX "$path"; else step chmod -R g= "$path"; fi
   done < <(find "$state" -mindepth 1 -maxdepth 1 ! -name '.*' ! -name keys.json ! -name token-secret ! -name models ! -name voice-agent)
+}
+
+take_in() { # what a backup brought is of users of another machine; hand_over and share_out give it on
+  if $live && ! $dry; then give "$admin:$admin" "$state"; fi
 }
 
 roll_out() { # roll_out WAS: instances, one by one, become what is installed; the TTS ran as the user WAS
@@ -251,6 +256,13 @@ remember_options() {
   [[ $tts != none ]] || tts=''
 }
 
+remember_units() {
+  local unit
+  for unit in bridge llm; do
+    if [[ -e $units/voice-$unit.service ]] || grep -qsx "$unit=true" "$etc/install.options"; then printf -v "$unit" true; fi
+  done
+}
+
 keep_options() {
   put "$etc/install.options" 0600 <<TEXT
 groups=$groups
@@ -260,6 +272,8 @@ python=$python
 nginx=$nginx
 asr=$([[ -n $asr ]] || echo none)
 tts=$([[ -n $tts ]] || echo none)
+bridge=$bridge
+llm=$llm
 TEXT
 }
 
@@ -505,11 +519,11 @@ do_install() {
   version=$(version_of "$checkout") || die "git cannot say which version $checkout is"
   version=$(release_of "$version")
   before=$(readlink "$home/current" 2>/dev/null || true)
-  [[ ! -e $units/voice-bridge.service ]] || bridge=true
-  [[ ! -e $units/voice-llm.service ]] || llm=true
+  remember_units
   was=$(user_of tts@)
   make_users
   make_folders
+  [[ -n $before ]] || take_in
   make_release "$version"
   use_release "$version"
   write_configuration
@@ -520,6 +534,7 @@ do_install() {
   ! $bridge || make_bridge_key
   install_units
   share_out
+  if [[ -z $before ]] && $live && ! $dry; then hand_over "$(user_of tts@)"; fi
   remove_missing_instances
   if [[ -n $before && $before != "releases/$version" ]] && $start; then roll_out "$was"; fi
   start_all
@@ -534,8 +549,7 @@ do_rollback() {
   check_machine
   to=$(readlink "$home/previous" 2>/dev/null) || die "there is no release before this one"
   [[ -e $home/$to/.complete || $dry == true ]] || die "$to is not complete"
-  [[ ! -e $units/voice-bridge.service ]] || bridge=true
-  [[ ! -e $units/voice-llm.service ]] || llm=true
+  remember_units
   was=$(user_of tts@)
   if $live && systemctl is-active --quiet voice-bridge && ! grep -qs "^User=$(user_of bridge)$" "$home/$to/deploy/systemd/voice-bridge.service"; then
     die "in ${to#releases/} the bridge is another user, who cannot share its folder: systemctl stop voice-bridge, roll back, start it"

@@ -1,6 +1,7 @@
 """Who may do what after `deploy/install.sh`, on a machine of layers that nobody else sees."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,46 @@ def test_a_bridge_that_runs_keeps_its_folder_until_it_is_restarted(machine: Mach
     """)
     assert "folder: voice-services" in said
     assert "the bridge is another user" in said and "refused" in said
+
+
+def test_a_backup_restored_as_the_manual_says(machine: Machine) -> None:
+    text = (PROJECT / "deploy/README.md").read_text().partition("\n## Backup\n")[2]
+    backup, restore = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[:2]
+    said = machine(f"""
+        mkdir "$PLACE/backup" && cd "$CHECKOUT"
+        installer install --no-nginx --models none --bridge --asr 8001,8021,8031 >/dev/null
+        installer install --tts 8002 >/dev/null
+        mkdir -p "$STATE"/{{voices/cv_1,tts/voices/cv_2}} "$STATE/models/large"
+        touch "$STATE"/{{voices/cv_1/record,tts/voices/cv_2/record}}
+        chown -R voice-tts: "$STATE/voices" "$STATE/tts/voices" && chmod -R go= "$STATE/voices"
+        echo 'limits: {{max_sessions: 7}}' >"$ETC/asr.yaml"
+        sqlite3 "$STATE/voice-agent/agent.db" 'create table call (who)' \
+          'insert into call values ("ada")'
+        chown voice-bridge: "$STATE/voice-agent/agent.db"
+        voice() {{ /usr/local/bin/voice "$@"; }}
+        voice keys list >"$PLACE/before"
+        {backup.replace("/backup/", "$PLACE/backup/")}
+        installer uninstall --purge >/dev/null
+        useradd --system another # from now on ids are others
+        {restore.replace("/backup/", "$PLACE/backup/")}
+        who_may
+        sqlite3 "$STATE/voice-agent/agent.db" 'select "called: " || who from call'
+        stat -c 'database: %U' "$STATE/voice-agent/agent.db"
+        stat -c 'record: %U' "$STATE"/{{voices/cv_1,tts/voices/cv_2}}/record
+        cat "$ETC/asr.yaml"
+        voice keys list | diff "$PLACE/before" - && echo 'the keys of before'
+        ls "$STATE/models" | wc -l
+    """)
+    assert rights(said) == WITH_VOICES
+    for line in ("called: ada", "database: voice-bridge", "limits: {max_sessions: 7}"):
+        assert line in said
+    assert said.count("record: voice-tts") == 2
+    assert "the keys of before" in said and said.splitlines()[-1] == "0"
+    (enabled,) = [line.split() for line in said.splitlines() if "systemctl enable" in line]
+    assert enabled[4:] == [
+        "voice.target", "voice-asr@8001.service", "voice-asr@8021.service",
+        "voice-asr@8031.service", "voice-tts@8002.service", "voice-bridge.service",
+    ]  # fmt: skip
 
 
 def test_nobody_is_left_after_a_purge(machine: Machine) -> None:
