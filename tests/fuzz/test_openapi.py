@@ -17,7 +17,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
@@ -148,10 +147,10 @@ def serving_agents(folder: Path) -> Iterator[str]:
     stop = asyncio.Event()
 
     async def run() -> None:
-        registry, config = CollectorRegistry(), ApiConfig(port=0)
+        config = ApiConfig(port=0)
         async with (
-            open_store(store, instance="fuzz", registry=registry) as opened,
-            api.serving(api.create_app(opened, config, registry=registry), config) as url,
+            open_store(store, instance="fuzz") as opened,
+            api.serving(api.create_app(opened, config), config) as url,
         ):
             urls.put(url)
             await stop.wait()
