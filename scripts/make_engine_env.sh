@@ -33,6 +33,7 @@ case $stack in
   nemo) groups+=(--group nemo --group training --group asr) ;; # fine-tunes, and hears what it made
   *) usage ;;
 esac
+$cpu || groups+=(--group gpu) # tells the GPU's memory
 folder=$(realpath -m "${folder:-.venv-$stack}")
 python_version=${PYTHON_VERSION:-3.11} # what both stacks are tested with
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from services.asr.engines.cublas import MISSING, load_cublas
 from services.cli.processes import port_is_free
 from services.shared.models.store import ModelStatus, ModelStore
 
@@ -94,13 +95,16 @@ def _gpu() -> Iterator[Finding]:
     if name is None:
         yield Finding("GPU", State.OK, "none; the embedded models need none")
         return
-    usable = _cuda_devices()
-    remedy = "CTranslate2 sees no CUDA device: install the CUDA 12 runtime and cuDNN 9"
+    usable, remedy = _cuda_devices(), None
+    if not usable:
+        remedy = "CTranslate2 sees no CUDA device: it needs a driver for CUDA 12"
+    elif not load_cublas():
+        usable, remedy = 0, MISSING
     yield Finding(
         "GPU",
-        State.OK if usable else State.WARN,
+        State.WARN if remedy else State.OK,
         f"{name}; usable by recognition: {usable}",
-        None if usable else remedy,
+        remedy,
     )
 
 

@@ -27,6 +27,7 @@ from services.asr.engines.base import (
     Hypothesis,
     HypothesisWord,
 )
+from services.asr.engines.cublas import MISSING, load_cublas
 from services.asr.engines.guards import Evidence, why_hidden, why_withheld
 from services.asr.engines.guards_phrases import Inventions
 from services.asr.engines.whisper_words import words_of
@@ -99,6 +100,7 @@ class WhisperEngine:
                 "faster-whisper is not available. Install it with: uv sync --group asr"
             ) from error
         config = self._config
+        _want_cublas(config.device)
         devices = _devices(config)
         workers = config.workers or _usual_workers(config.device)
         self._model = WhisperModel(
@@ -365,6 +367,16 @@ class WhisperEngine:
     ) -> tuple[HypothesisWord, ...]:
         encoded = self._encode([request.audio], decoded.context_s)
         return self._align([request], [language], encoded, [decoded])[0]
+
+
+def _want_cublas(device: str) -> None:
+    """CTranslate2 would miss it at the first batch, and name it by a file."""
+    if device == "cpu":
+        return
+    from ctranslate2 import get_cuda_device_count
+
+    if get_cuda_device_count() and not load_cublas():
+        raise EngineError(MISSING)
 
 
 def _devices(config: "EngineConfig") -> tuple[int, ...]:
