@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import httpx
@@ -35,6 +35,8 @@ res_pjsip_rfc3326 res_pjsip_logger res_pjsip_pubsub res_rtp_multicast res_rtp_as
 chan_pjsip chan_rtp bridge_simple bridge_softmix bridge_holding pbx_config app_stasis app_echo
 app_milliwatt app_playtones app_dial app_verbose func_channel func_callerid func_timeout
 app_senddtmf func_dialplan
+res_pjsip_authenticator_digest res_pjsip_outbound_authenticator_digest res_pjsip_registrar
+res_pjsip_outbound_registration
 """
 
 _EMPTY = """
@@ -64,10 +66,15 @@ class AsteriskServer:
     Extension 1000 enters the Stasis application `va` and, when that fails or is left, the
     fallback: Asterisk answers and plays 1004 Hz. 2000 plays the same at once, 3000 echoes; 2000
     and 3000 can be transferred to.
+
+    Args:
+        more: files of its configuration, instead of ours or besides them; `{sip_port}` in their
+            text becomes the port.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, more: Mapping[str, str] = MappingProxyType({})) -> None:
         self._root = root
+        self._more = more
         self._process: subprocess.Popen[bytes] | None = None
         self.http_port = free_port(socket.SOCK_STREAM)
         self.sip_port = free_port(socket.SOCK_DGRAM)
@@ -241,6 +248,8 @@ exten => 3000,1,Answer()
             "cdr.conf": "[general]\nenable=no\n",
             **dict.fromkeys(_EMPTY.split(), ""),
         }
+        port = str(self.sip_port)
+        files |= {name: text.replace("{sip_port}", port) for name, text in self._more.items()}
         for name, content in files.items():
             (self.folder / name).write_text(content.lstrip())
 

@@ -1,6 +1,6 @@
 """A phone of our own: places a call over SIP/UDP, speaks and listens in PCMU, records both.
 
-For tests and measurements on a trusted network: no registration, no authentication, no SRTP.
+For tests and measurements on a trusted network: no registration, no SRTP.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from examples.asterisk_bridge.bench.sip_messages import (
     SipMessage,
     answer_to,
     parse_sip,
+    proof_for,
     sdp_address,
     sdp_offer,
     uri_of,
@@ -51,9 +52,17 @@ class PhoneCall:
     """One call. Made by :func:`dial`; times are seconds since the INVITE."""
 
     def __init__(
-        self, server: tuple[str, int], number: str, longest_s: float, caller: str = "caller"
+        self,
+        server: tuple[str, int],
+        number: str,
+        longest_s: float,
+        caller: str = "caller",
+        password: str | None = None,
+        host: str | None = None,
     ) -> None:
         self._server = server
+        self._password = password
+        self._own_host = host or ("127.0.0.1" if server[0].startswith("127.") else "0.0.0.0")
         self._number = number
         self._caller = caller
         self._began = time.monotonic()
@@ -109,10 +118,9 @@ class PhoneCall:
             CallFailed: refused, or nobody answers in time.
         """
         loop = asyncio.get_running_loop()
-        local = ("127.0.0.1", 0) if self._server[0].startswith("127.") else ("0.0.0.0", 0)
         self._sip, _ = await loop.create_datagram_endpoint(
             lambda: _Socket(self._sip_received),
-            local_addr=local,
+            local_addr=(self._own_host, 0),
             remote_addr=self._server,
         )
         self._rtp, _ = await loop.create_datagram_endpoint(
@@ -172,7 +180,7 @@ class PhoneCall:
 
     async def _cancel(self) -> None:
         """The answer may have crossed it, so an answer is waited for."""
-        self._send(self._request("CANCEL", f"sip:{self._number}@{self._at}"))
+        self._send(self._request("CANCEL", self._uri))
         while self._final is None:
             self._progress.clear()
             await self._progress.wait()
@@ -196,11 +204,7 @@ class PhoneCall:
         return f"{self._server[0]}:{self._server[1]}"
 
     async def _invite(self) -> None:
-        assert self._rtp is not None
-        port = self._rtp.get_extra_info("sockname")[1]
-        invite = self._request(
-            "INVITE", f"sip:{self._number}@{self._at}", sdp_offer(self._host, port)
-        )
+        invite = self._offer()
         for _ in range(_RETRIES):
             self._send(invite)
             with contextlib.suppress(TimeoutError):
@@ -211,12 +215,23 @@ class PhoneCall:
             self._progress.clear()
             await self._progress.wait()
 
-    def _request(self, method: str, uri: str, body: str = "") -> SipMessage:
+    def _offer(self, *proof: tuple[str, str]) -> SipMessage:
+        assert self._rtp is not None
+        port = self._rtp.get_extra_info("sockname")[1]
+        return self._request("INVITE", self._uri, sdp_offer(self._host, port), *proof)
+
+    @property
+    def _uri(self) -> str:
+        return f"sip:{self._number}@{self._at}"
+
+    def _request(
+        self, method: str, uri: str, body: str = "", *proof: tuple[str, str]
+    ) -> SipMessage:
         assert self._sip is not None
         host, port = self._sip.get_extra_info("sockname")[:2]
         if method not in ("ACK", "CANCEL"):
             self._branch = f"z9hG4bK{uuid.uuid4().hex[:16]}"
-        to = f"<sip:{self._number}@{self._at}>"
+        to = f"<{self._uri}>"
         if self._final is not None:
             to = self._final.header("To")
         headers = [
@@ -227,6 +242,7 @@ class PhoneCall:
             ("Call-ID", self._id),
             ("CSeq", f"{self._sequence} {method}"),
             ("Contact", f"<sip:{self._caller}@{host}:{port}>"),
+            *proof,
         ]
         if body:
             headers.append(("Content-Type", "application/sdp"))
@@ -254,15 +270,24 @@ class PhoneCall:
         self._progress.set()
         self._remote = sdp_address(message.body) or self._remote
         status = message.status or 0
-        if status < 200:
+        if status < 200 or message.header("CSeq") != f"{self._sequence} INVITE":
             return
         first, self._final = self._final is None, message
-        target = uri_of(message.header("Contact")) or f"sip:{self._number}@{self._at}"
-        self._send(self._request("ACK", target))
+        self._send(self._request("ACK", uri_of(message.header("Contact")) or self._uri))
+        if status in (401, 407) and self._password is not None:
+            self._prove(message, self._password)
+            return
         if first and status == 200:
             self.answered_s = self.now_s()
         elif first:
             self._end()
+
+    def _prove(self, refusal: SipMessage, password: str) -> None:
+        """Who we are, once; a wrong password is refused for good."""
+        self._password = self._final = None
+        self._sequence += 1
+        proof = proof_for(refusal, "INVITE", self._uri, self._caller, password)
+        self._send(self._offer(proof))
 
     def _asked(self, request: SipMessage) -> None:
         """Of requests inside a call only its end means something to a phone as simple as this."""
@@ -323,18 +348,22 @@ async def dial(
     timeout_s: float = 10.0,
     longest_s: float = 120.0,
     caller: str = "caller",
+    password: str | None = None,
+    host: str | None = None,
 ) -> AsyncIterator[PhoneCall]:
     """Call a number and be connected; leaving hangs up.
 
     Args:
         server: address of the SIP server.
         longest_s: so much is recorded.
-        caller: the number that it calls from.
+        caller: the number that it calls from, and the account's name.
+        password: of the account, when the server asks for it.
+        host: our own address.
 
     Raises:
         CallFailed: not answered.
     """
-    call = PhoneCall(server, number, longest_s, caller)
+    call = PhoneCall(server, number, longest_s, caller, password, host)
     try:
         await call.connect(timeout_s)
         yield call

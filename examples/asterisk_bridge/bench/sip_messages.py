@@ -1,6 +1,8 @@
 """As much of SIP (RFC 3261) and SDP (RFC 4566) as one caller needs. Sans-I/O."""
 
+import hashlib
 import re
+import secrets
 from dataclasses import dataclass, field
 
 
@@ -76,6 +78,39 @@ def uri_of(header: str) -> str:
     """`"Name" <sip:x@host>;tag=1` → `sip:x@host`."""
     found = re.search(r"<([^>]+)>", header)
     return found.group(1) if found else header.split(";")[0].strip()
+
+
+def proof_for(
+    refusal: SipMessage, method: str, uri: str, user: str, password: str
+) -> tuple[str, str]:
+    """The header that a request needs after this 401 or 407: a digest by MD5 (RFC 2617).
+
+    Raises:
+        ValueError: another kind of proof is wanted.
+    """
+    proxy = refusal.status == 407
+    challenge = refusal.header("Proxy-Authenticate" if proxy else "WWW-Authenticate")
+    told = dict(re.findall(r'(\w+)=(?:"(?=[^"]*"))?([^",]+)', challenge))
+    if not challenge.lower().startswith("digest") or told.get("algorithm", "MD5") != "MD5":
+        raise ValueError(f"this is no digest by MD5: {challenge}")
+    realm, nonce = told["realm"], told["nonce"]
+    named = {"username": user, "realm": realm, "nonce": nonce, "uri": uri}
+    ours, asked = _md5(user, realm, password), _md5(method, uri)
+    if "qop" in told:
+        again = secrets.token_hex(8)
+        named |= {"cnonce": again, "response": _md5(ours, nonce, "00000001", again, "auth", asked)}
+    else:
+        named["response"] = _md5(ours, nonce, asked)
+    if "opaque" in told:
+        named["opaque"] = told["opaque"]
+    quoted = [f'{key}="{value}"' for key, value in named.items()]
+    plain = ["qop=auth", "nc=00000001"] if "qop" in told else []
+    name = "Proxy-Authorization" if proxy else "Authorization"
+    return name, "Digest " + ", ".join([*quoted, *plain, "algorithm=MD5"])
+
+
+def _md5(*parts: str) -> str:
+    return hashlib.md5(":".join(parts).encode(), usedforsecurity=False).hexdigest()
 
 
 def sdp_offer(host: str, port: int) -> str:

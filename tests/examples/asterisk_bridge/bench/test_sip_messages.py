@@ -3,8 +3,10 @@
 import pytest
 
 from examples.asterisk_bridge.bench.sip_messages import (
+    SipMessage,
     answer_to,
     parse_sip,
+    proof_for,
     sdp_address,
     sdp_offer,
     uri_of,
@@ -55,3 +57,35 @@ def test_uris(header: str, uri: str) -> None:
 def test_what_is_no_sip_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         parse_sip(data)
+
+
+def challenged(challenge: str, status: int = 401) -> SipMessage:
+    name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
+    return SipMessage(f"SIP/2.0 {status} Unauthorized", ((name, challenge),))
+
+
+def test_a_proof_without_qop_is_that_of_rfc_2069() -> None:
+    """The example that its errata corrected."""
+    challenge = (
+        'Digest realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", '
+        'opaque="5ccc069c403ebaf9f0171e9517f40e41"'
+    )
+    uri, user = "/dir/index.html", "Mufasa"
+    name, proof = proof_for(challenged(challenge), "GET", uri, user, "CircleOfLife")
+    assert name == "Authorization" and 'opaque="5ccc069c403ebaf9f0171e9517f40e41"' in proof
+    assert 'response="1949323746fe6a43ef61f9606e7febea"' in proof
+
+
+def test_a_proof_with_qop_counts_and_adds_something_of_ours() -> None:
+    challenge = 'Digest realm="asterisk",nonce="1/2=",opaque="3",algorithm=MD5,qop="auth"'
+    proofs = [
+        proof_for(challenged(challenge, 407), "INVITE", "sip:1@h", "6001", "x") for _ in range(2)
+    ]
+    assert proofs[0][0] == "Proxy-Authorization" and proofs[0] != proofs[1]
+    assert "qop=auth, nc=00000001" in proofs[0][1] and 'nonce="1/2="' in proofs[0][1]
+
+
+@pytest.mark.parametrize("challenge", ["", "Basic realm=x", 'Digest realm="a",algorithm=SHA-256'])
+def test_other_proofs_are_not_given(challenge: str) -> None:
+    with pytest.raises(ValueError, match="no digest by MD5"):
+        proof_for(challenged(challenge), "INVITE", "sip:1@h", "6001", "x")
