@@ -16,6 +16,7 @@ from tests.fuzz.targets import (
     tts_messages,
     tts_session,
     tts_wording,
+    twilio,
 )
 
 PURE: tuple[Target, ...] = (
@@ -35,6 +36,8 @@ PURE: tuple[Target, ...] = (
     pure("rtp", asterisk.rtp, share=4),
     pure("media_events", asterisk.media_events, share=4),
     pure("g711", asterisk.g711, share=2),
+    pure("twilio_messages", twilio.messages, share=4),
+    pure("twilio_requests", twilio.requests, share=1),
     pure("media_opus", media.opus_stream, share=2),
     pure("media_webm", media.webm_stream, share=2),
     Target("media_files", media.decoding, limit_s=5.0, share=4),
