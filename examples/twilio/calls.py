@@ -38,6 +38,8 @@ _STRANGERS = 32
 """Streams at a time that neither are signed nor have said yet whose they are."""
 _REMEMBERED = 1000
 """Calls whose streams have ended, until Twilio asks about them."""
+_REASON_BYTES = 123
+"""Of a close frame (RFC 6455, section 5.5)."""
 _LOOK_S = 0.05
 _BUSY, _DRAINED = "busy", "drained"
 
@@ -169,7 +171,7 @@ class TwilioCalls:
         except (Refused, TimeoutError, WebSocketDisconnect) as error:
             why = str(error) or "it did not say in time whose it is"
             log.warning("stream_refused", why=why)
-            return await _close(socket, _POLICY_VIOLATION, why[:100])
+            return await _close(socket, _POLICY_VIOLATION, why)
         finally:
             self._strangers -= stranger
         await self._run(socket, start, info)
@@ -290,5 +292,6 @@ async def _first_messages(socket: WebSocket) -> messages.StreamStart:
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    short = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
     with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-        await socket.close(code, reason)
+        await socket.close(code, short)

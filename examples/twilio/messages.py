@@ -15,6 +15,8 @@ from services.shared.audio.pcm import AudioFormat, Encoding
 FORMAT = AudioFormat(Encoding.MULAW, 8000)
 SILENCE = b"\xff"
 """One sample of it."""
+_TOLD = 100
+"""Letters of what is wrong with a message: it may repeat what a stranger sent."""
 
 
 class _Lenient(BaseModel):
@@ -108,7 +110,8 @@ def parse(text: str) -> Message:
         return _MESSAGES.validate_json(text)
     except ValidationError as error:
         told = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, told['loc']))}: {told['msg']}") from None
+        why = f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
+        raise ValueError(why[:_TOLD]) from None
 
 
 def media(stream_sid: str, audio: bytes) -> str:

@@ -126,6 +126,7 @@ async def test_what_is_known_of_a_call(logged: list[EventDict]) -> None:
         [b"\x00\x01"],
         [start("CA1", "t")],
         [connected(), connected()],
+        [json.dumps({"event": "😀" * 5000}, ensure_ascii=False)],
         [connected(), "{}"],
         [connected(), b"\xff" * 100],
         [connected(), start("CA1", "guessed")],
@@ -139,6 +140,12 @@ async def test_streams_that_are_none_of_ours_are_closed(sent: list[str | bytes])
         await network.arrive("CA1")
         assert code_of(await refused(network, *sent)) == 1008
     assert script.transport is None
+
+
+async def test_what_strangers_say_is_not_repeated_at_length(logged: list[EventDict]) -> None:
+    async with running(Script()) as network:
+        await refused(network, json.dumps({"event": "x" * 60_000}))
+    assert all(len(repr(entry)) < 500 for entry in logged)
 
 
 async def test_a_token_is_good_for_one_stream_of_its_own_call() -> None:
