@@ -382,7 +382,7 @@ TEXT
   $bridge || return 0
   put_once "$etc/bridge.yaml" 0640 voice-bridge <"$checkout/examples/asterisk_bridge/config.yaml"
   put_once "$etc/voice-agent.yaml" 0640 voice-bridge <<'TEXT'
-asr_url: http://127.0.0.1:8080 # nginx; with TLS the name that its certificate has: https://…
+asr_url: http://127.0.0.1:8080 # nginx, which is there for this machine also when others come by TLS
 tts_url: http://127.0.0.1:8080
 # Relative paths begin at /var/lib/voice-services.
 store:
@@ -448,6 +448,7 @@ install_nginx() {
   read -ra options <<<"$nginx_options"
   [[ -z $asr || " $nginx_options " == *" --asr "* ]] || options+=(--asr "$(addresses "$asr")")
   [[ -z $tts || " $nginx_options " == *" --tts "* ]] || options+=(--tts "$(addresses "$tts")")
+  [[ " $nginx_options " != *" --certificate "* || " $nginx_options " == *" --inner "* ]] || options+=(--inner 127.0.0.1:8080)
   [[ " $nginx_options " == *" --status "* ]] || options+=(--status 127.0.0.1:8009) # deploy/prometheus reads it
   printf '+ voice nginx'
   printf ' %q' "${options[@]}"

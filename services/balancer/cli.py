@@ -32,6 +32,11 @@ def nginx(
         list[str] | None, typer.Option(help="VOICE=GROUP, where it is not the default group.")
     ] = None,
     listen: Annotated[str, typer.Option(help="PORT or HOST:PORT.")] = "443",
+    ipv6: Annotated[bool, typer.Option(help="Listen at that port of [::], too.")] = False,
+    inner: Annotated[
+        str | None,
+        typer.Option(help="Clear text for programs of this machine, beside TLS: 127.0.0.1:PORT."),
+    ] = None,
     server_name: str = "_",
     certificate: Annotated[Path | None, typer.Option(help="Chain, PEM. With --key: TLS.")] = None,
     key: Annotated[Path | None, typer.Option(help="Private key, PEM.")] = None,
@@ -78,6 +83,8 @@ def nginx(
             tts=_groups(tts or []),
             voices=_pairs(voice or [], "--voice", "VOICE=GROUP"),
             listen=listen,
+            ipv6=ipv6,
+            inner=inner,
             server_name=server_name,
             tls=_tls(certificate, key, plain),
             behind=tuple(behind or []),

@@ -28,6 +28,17 @@ def _listen(text: str) -> str:
     return text
 
 
+def is_local(address: str) -> bool:
+    """Is it on this machine, whoever looks at it?"""
+    host = address.rpartition(":")[0].strip("[]")
+    if host in ("localhost", "unix"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _is_port(text: str | None) -> bool:
     return text is None or 0 < int(text) < 65536
 
@@ -107,6 +118,10 @@ class Plan(_Strict):
     voices: Mapping[VoiceId, GroupName] = {}
     """Voices of other groups than the default, to which `?voice=` then leads."""
     listen: Listen = "443"
+    ipv6: bool = False
+    """Also at all IPv6 addresses; `listen` is a port then."""
+    inner: Listen | None = None
+    """Where programs of this machine are served in clear text, beside TLS for others: loopback."""
     server_name: HostName = "_"
     tls: Tls | None = None
     behind: tuple[Network, ...] = ()
@@ -125,6 +140,10 @@ class Plan(_Strict):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if self.ipv6 and not self.listen.isdecimal():
+            raise ValueError(f"ipv6: listen {self.listen} is one address; a PORT is wanted")
+        if self.inner is not None and not is_local(self.inner):
+            raise ValueError(f"inner: {self.inner} is no loopback address such as 127.0.0.1:8080")
         if not self.asr and not self.tts:
             raise ValueError("asr, tts: instances of one of them at least are wanted")
         for voice, group in self.voices.items():

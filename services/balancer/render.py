@@ -1,12 +1,11 @@
 """From a plan to nginx's configuration. Pure: templates in, text out."""
 
-import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from services.balancer.plan import ClientLimits, Plan
+from services.balancer.plan import ClientLimits, Plan, is_local
 
 _REMOTE = "max_fails=2 fail_timeout=2s"
 """A machine that is down costs a connect timeout: two callers, then one now and then."""
@@ -54,7 +53,7 @@ def render(plan: Plan) -> str:
         upstreams="\n".join(_upstreams(plan)),
         status_server=_status_server(plan),
         redirect_server=_redirect_server(plan),
-        listen=f"{plan.listen} ssl" if plan.tls else plan.listen,
+        listens=_lines(_listens(plan)),
         server_name=plan.server_name,
         tls=_tls(plan),
         hsts=f"    {hsts}" if hsts else "",
@@ -128,7 +127,7 @@ def _upstreams(plan: Plan) -> Iterator[str]:
 
 def _upstream(name: str, instances: tuple[str, ...]) -> str:
     servers = "".join(
-        f"    server {address} {_LOCAL if _is_local(address) else _REMOTE};\n"
+        f"    server {address} {_LOCAL if is_local(address) else _REMOTE};\n"
         for address in instances
     )
     return (
@@ -143,16 +142,6 @@ def _asked_upstream(name: str, instances: tuple[str, ...]) -> str:
     for those who come back to their session there."""
     servers = "".join(f"    server {address} max_fails=0;\n" for address in instances)
     return f"upstream {name} {{\n    zone {name} 256k;\n{servers}    keepalive 2;\n}}\n"
-
-
-def _is_local(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    if host in ("localhost", "unix"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _limit_zones(limits: ClientLimits) -> str:
@@ -208,12 +197,25 @@ def _metrics() -> str:
     )
 
 
+def _listens(plan: Plan) -> Iterator[str]:
+    yield from _everywhere(plan.listen, plan.ipv6, " ssl" if plan.tls else "")
+    if plan.inner is not None:
+        yield f"listen {plan.inner};"
+
+
+def _everywhere(listen: str, ipv6: bool, how: str = "") -> Iterator[str]:
+    yield f"listen {listen}{how};"
+    if ipv6 and listen.isdecimal():
+        yield f"listen [::]:{listen}{how};"
+
+
 def _redirect_server(plan: Plan) -> str:
     if plan.tls is None or plan.tls.redirect is None:
         return ""
     port = f":{plan.tls.redirect_port}" if plan.tls.redirect_port else ""
     return (
-        f"\nserver {{\n    listen {plan.tls.redirect};\n    server_name {plan.server_name};\n"
+        f"\nserver {{\n{_lines(_everywhere(plan.tls.redirect, plan.ipv6))}"
+        f"    server_name {plan.server_name};\n"
         "    server_tokens off;\n"
         "    location /.well-known/acme-challenge/ { root /var/www/html; }  # certbot --webroot\n"
         f"    location / {{ return 308 https://$host{port}$request_uri; }}\n}}\n"

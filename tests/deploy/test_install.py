@@ -184,6 +184,19 @@ def test_a_machine_of_nginx_alone(quick: Callable[..., str], tmp_path: Path) -> 
 
 
 @needs_tools
+def test_beside_tls_there_is_an_address_for_this_machine(
+    quick: Callable[..., str], tmp_path: Path
+) -> None:
+    """Where the bridge is told to look for the services."""
+    options = "--certificate /chain.pem --key /key.pem --no-check"
+    quick("--bridge", "--nginx", options)
+    site = (tmp_path / "root/etc/nginx/conf.d/voice.conf").read_text()
+    assert "listen 443 ssl;" in site and "listen 127.0.0.1:8080;" in site
+    settings = (tmp_path / "root/etc/voice-services/voice-agent.yaml").read_text()
+    assert "asr_url: http://127.0.0.1:8080 " in settings
+
+
+@needs_tools
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_install_upgrade_rollback_uninstall(checkout: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def front(tmp_path: Path) -> StartFront:
         fields.setdefault("tts", {"default": ("127.0.0.1:2",)})
         fields.setdefault("limits", UNLIMITED)
         address = f"127.0.0.1:{free_port()}"
-        plan = Plan(listen=address, **fields)
+        plan = Plan(**{"listen": address, **fields})
         async with balancing(plan, tmp_path) as balancer:
             yield Front(address, balancer, plan)
 

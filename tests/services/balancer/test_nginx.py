@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -519,6 +519,15 @@ async def test_behind_a_known_proxy_each_caller_has_an_address_of_its_own(
         assert await statuses(via, *[by("10.0.0.7")] * 3) == [404] * 3, "a gateway that is trusted"
 
 
+async def test_an_ipv6_caller_is_its_network(front: StartFront, asr_pair: Pair) -> None:
+    """A home has 2⁶⁴ addresses: with a limit for each it would have none."""
+    limits = TIGHT.model_copy(update={"trusted": ()})
+    async with front(asr=asr_pair.addresses, limits=limits, behind=("127.0.0.0/8",)) as via:
+        homes = ["2001:db8::1", "2001:db8::2:a"], ["2001:db8:0:1::1"], ["2001:db8:a0a:a::"] * 2
+        sent = [{"X-Forwarded-For": caller} for home in homes for caller in home]
+        assert await statuses(via, *sent) == [404, 429, 404, 404, 429]
+
+
 async def raw(via: Front, request: bytes) -> httpx.Response:
     """What is answered to bytes that no client library would send."""
     host, _, port = via.address.rpartition(":")
@@ -563,17 +572,30 @@ async def test_a_large_upload_gets_through_and_a_larger_one_does_not(
 # TLS, and the process itself.
 
 
-async def test_tls_and_the_way_to_it(front: StartFront, asr_pair: Pair, tmp_path: Path) -> None:
+class Certified(NamedTuple):
+    tls: Tls
+    trusting: ssl.SSLContext
+    """For clients that trust its certificate."""
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> Certified:
     authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
+    certificate = authority.issue_cert("127.0.0.1", "::1")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     certificate.private_key_pem.write_to_path(key)
     for pem in certificate.cert_chain_pems:
         pem.write_to_path(chain, append=True)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    plain = f"127.0.0.1:{free_port()}"
-    tls = Tls(certificate=chain, key=key, redirect=plain, redirect_port=1443)
+    return Certified(Tls(certificate=chain, key=key, redirect=None), trusting)
+
+
+async def test_tls_and_the_way_to_it(
+    front: StartFront, asr_pair: Pair, certified: Certified
+) -> None:
+    plain, trusting = f"127.0.0.1:{free_port()}", certified.trusting
+    tls = certified.tls.model_copy(update={"redirect": plain, "redirect_port": 1443})
     async with front(asr=asr_pair.addresses, tls=tls) as via:
         async with connect(
             f"wss://{via.address}/v1/stream/asr", ssl=trusting, proxy=None
@@ -590,6 +612,40 @@ async def test_tls_and_the_way_to_it(front: StartFront, asr_pair: Pair, tmp_path
         async with http(verify=trusting) as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get(f"https://{via.address}/metrics")
+
+
+async def test_programs_of_this_machine_need_no_certificate(
+    front: StartFront, asr_pair: Pair, certified: Certified
+) -> None:
+    """A bridge beside nginx is not limited, whatever address the certificate's name has."""
+    inner = f"127.0.0.1:{free_port()}"
+    limits = ClientLimits(address_connections=1, address_rate=1, address_burst=0)
+    via = front(asr=asr_pair.addresses, tls=certified.tls, inner=inner, limits=limits)
+    async with via as outer, AsyncExitStack() as stack, http(verify=certified.trusting) as client:
+        for _ in range(3):
+            await stack.enter_async_context(session(f"ws://{inner}"))
+        asked = f"http://{inner}/health/ready?service=asr"
+        assert (await client.get(asked)).json()["phase"] == "ready"
+        assert (await client.get(f"https://{outer.address}/metrics")).status_code == 404
+        plain = await client.get(f"http://{outer.address}/metrics")
+        assert is_refusal(plain, 400, ErrorCode.INVALID_MESSAGE, retryable=False)
+
+
+async def test_ipv6_beside_ipv4(front: StartFront, asr_pair: Pair, certified: Certified) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    port, plain = free_port(), free_port()
+    tls = certified.tls.model_copy(update={"redirect": str(plain)})
+    async with (
+        front(asr=asr_pair.addresses, listen=str(port), ipv6=True, tls=tls),
+        http(verify=certified.trusting) as client,
+    ):
+        for host in ("127.0.0.1", "[::1]"):
+            answer = await client.get(f"https://{host}:{port}/v1/stream/asr")
+            assert answer.json()["code"] == ErrorCode.NOT_FOUND
+            assert (await client.get(f"http://{host}:{plain}/")).status_code == 308
 
 
 async def test_logs_have_no_queries_and_no_keys(front: StartFront, tmp_path: Path) -> None:

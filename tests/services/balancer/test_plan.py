@@ -35,6 +35,8 @@ def test_addresses_that_nginx_knows(address: str) -> None:
         ("voices", {"vi": "fastpitch"}, "there is no group 'fastpitch'"),
         ("voices", {"vi;": "default"}, "String should match"),
         ("listen", "everywhere", "nothing to listen on"),
+        ("inner", "8080", "no loopback address"),
+        ("inner", "10.0.0.1:8080", "no loopback address"),
         ("server_name", "a b", "String should match"),
         ("access_log", Path("access.log"), "an absolute path"),
         ("access_log", Path("/var/log/a b"), "an absolute path"),
@@ -49,6 +51,11 @@ def test_addresses_that_nginx_knows(address: str) -> None:
 def test_what_is_refused(field: str, value: object, sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         Plan(**{**GOOD, field: value})
+
+
+def test_all_addresses_are_not_one() -> None:
+    with pytest.raises(ValidationError, match="a PORT is wanted"):
+        Plan(**GOOD, listen="127.0.0.1:443", ipv6=True)
 
 
 def test_one_service_alone_is_enough() -> None:

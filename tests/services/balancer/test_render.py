@@ -65,6 +65,7 @@ def test_the_shared_example_is_what_is_rendered() -> None:
             certificate=Path("/etc/voice-services/tls/fullchain.pem"),
             key=Path("/etc/voice-services/tls/key.pem"),
         ),
+        inner="127.0.0.1:8080",
         status="127.0.0.1:8009",
         access_log=Path("/var/log/nginx/voice.log"),
     )
