@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from structlog.types import EventDict
 from websockets.exceptions import ConnectionClosed
 
+from examples.asterisk_bridge.bench.measure import sound_spans, tone_level
 from examples.twilio.calls import _STRANGERS
 from examples.twilio.signature import signature
 from examples.voice_agent.transport import (
@@ -19,6 +20,7 @@ from examples.voice_agent.transport import (
     CallTransport,
     Digit,
     HungUp,
+    MarkPlayed,
 )
 from tests.examples.call_conformance import Script
 from tests.examples.twilio.network import (
@@ -219,6 +221,23 @@ async def test_little_is_under_way_so_that_a_pause_is_soon_heard() -> None:
         await line.send_audio(b"\x80" * 16_000)
         await asyncio.sleep(0.8)
         assert 0 < phone.longest_queue_ms <= 260 + 20
+
+
+async def test_keys_that_we_press_are_heard_as_tones() -> None:
+    script = Script()
+    async with running(script) as network, calling(network) as phone:
+        line = await script.line()
+        with pytest.raises(ValueError, match="no key"):
+            await line.send_digits("5x")
+        await line.send_digits("55")
+        await line.mark("pressed")
+        await script.wait_for(MarkPlayed)
+        await asyncio.sleep(0.05)
+    spans = sound_spans(phone.heard, phone.rate, join_s=0.02)
+    assert [round(end - begin, 1) for begin, end in spans] == [0.1, 0.1]
+    begin = spans[0][0]
+    tones = phone.heard[round((begin + 0.02) * 8000) : round((begin + 0.08) * 8000)]
+    assert all(tone_level(tones, phone.rate, hertz) > 0.4 for hertz in (770, 1336))
 
 
 # How a call goes on.
