@@ -53,7 +53,7 @@ while [[ $# -gt 0 ]]; do
     --stack) stacks=$2 && shift ;;
     --models) models=$2 && shift ;;
     --python) python=$2 && shift ;;
-    --nginx) nginx_options=$2 && shift ;;
+    --nginx) nginx_options=$2 nginx=true && shift ;;
     --root) root=$(realpath -m "$2") && shift ;;
     --bridge) bridge=true ;;
     --llm) llm=true ;;

@@ -178,8 +178,10 @@ def test_one_service_alone(quick: Callable[..., str], tmp_path: Path) -> None:
 @needs_tools
 def test_a_machine_of_nginx_alone(quick: Callable[..., str], tmp_path: Path) -> None:
     options = "--plain --listen 127.0.0.1:8080 --asr 10.0.0.1:8001 --tts 10.0.0.2:8002"
-    said = quick("--asr", "none", "--tts", "none", "--nginx", options)
+    quick("--asr", "none", "--tts", "none", "--no-nginx")
     site = tmp_path / "root/etc/nginx/conf.d/voice.conf"
+    assert not site.exists()
+    said = quick("--nginx", options)
     assert "server 10.0.0.2:8002 " in site.read_text() and "voice-asr@8" not in said
 
 
