@@ -3,11 +3,8 @@
 import argparse
 import asyncio
 import contextlib
-import ctypes
-import gc
 import math
 import os
-import platform
 import signal
 import socket
 import sys
@@ -36,14 +33,10 @@ from services.shared.runtime.config import (
 from services.shared.runtime.connection import VANISHED
 from services.shared.runtime.lifecycle import lifecycle_of
 from services.shared.runtime.logs import configure_logs
+from services.shared.runtime.memory import bound_arenas, freeze_heap, give_back
 from services.shared.runtime.systemd import Supervisor, report
 from services.shared.runtime.tls import Certificate
 
-_M_ARENA_MAX = -8
-"""glibc's malloc.h."""
-_GC_THRESHOLD = (5_000, 20, 50)
-"""New objects a young collection, young ones a middle one, middle ones a full one (Python's own
-are 700, 10, 10)."""
 _GOODBYES_S = 45.0
 """What stopping may take beyond the drain: last finals, closing handshakes, models that stop."""
 
@@ -209,7 +202,8 @@ async def serve(
     stop_s = server.drain_s + _GOODBYES_S + limits.send_s
     told = report(lifecycle, serving.listening, supervisor or Supervisor(), stop_s)
     beside = [
-        asyncio.create_task(_freeze_heap(lifecycle.ready)),
+        asyncio.create_task(freeze_heap(lifecycle.ready)),
+        asyncio.create_task(give_back()),
         asyncio.create_task(told),
     ]
     try:
@@ -221,31 +215,16 @@ async def serve(
     return 1 if lifecycle.failure else 0
 
 
-async def _freeze_heap(ready: asyncio.Event) -> None:
-    """Take what the libraries and models made out of the garbage collector's sight.
-
-    A full collection walked over all of it while every caller waited: 66 to 215 ms, measured with
-    200 callers. What sessions make is still collected, in fewer rounds: nearly all of it is freed
-    by counting references, without the collector.
-    """
-    await ready.wait()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLD)
-
-
 def _settle_process() -> None:
     """What the libraries' defaults cost a process with several models and threads.
 
     OpenBLAS's workers busy-wait after every product of NumPy: half of the CPU time of a decode,
-    measured. glibc gives each thread an arena of its own, and none gives back what its model's
-    largest batch needed: 160 MB more with two lanes of whisper-tiny.en, measured.
+    measured.
     """
     # Of no use to Prometheus, and a fifth of each scrape.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     threadpool_limits(limits=1, user_api="blas")
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+    bound_arenas()
 
 
 C = TypeVar("C", bound=ServiceSettings)
