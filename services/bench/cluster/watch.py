@@ -38,6 +38,8 @@ class Sample:
     sessions: int
     tasks: int | None
     """Of asyncio, where the service tells."""
+    late_s: float | None = None
+    """How late finals are, where the service tells."""
 
 
 @dataclass(slots=True)
@@ -87,28 +89,28 @@ class Watch:
         """Look at every instance, and at nginx, once."""
         for instance in self.cluster.instances:
             counters = await instance.counters()
-            tasks = counters.totals.get("voice_asyncio_tasks")
-            self._note(
-                str(instance),
-                at_s,
-                instance.pid,
-                queued_of(counters),
-                sessions_of(counters),
-                None if tasks is None else int(tasks),
-            )
+            self._note(str(instance), at_s, instance.pid, counters)
         if self.cluster.balancer is not None and self.cluster.balancer.pid is not None:
-            self._note("nginx", at_s, self.cluster.balancer.pid, 0.0, 0, None)
+            self._note("nginx", at_s, self.cluster.balancer.pid, Counters())
 
-    def _note(
-        self, name: str, at_s: float, pid: int, queued: float, sessions: int, tasks: int | None
-    ) -> None:
+    def _note(self, name: str, at_s: float, pid: int, counters: Counters) -> None:
         rss = fds = threads = 0
         for process in _family(pid):
             with contextlib.suppress(psutil.Error):
                 rss += process.memory_info().rss
                 fds += process.num_fds()
                 threads += process.num_threads()
-        sample = Sample(round(at_s, 1), rss / 1e6, fds, threads, queued, sessions, tasks)
+        tasks = counters.totals.get("voice_asyncio_tasks")
+        sample = Sample(
+            at_s=round(at_s, 1),
+            rss_mb=rss / 1e6,
+            fds=fds,
+            threads=threads,
+            queued=queued_of(counters),
+            sessions=sessions_of(counters),
+            tasks=None if tasks is None else int(tasks),
+            late_s=counters.totals.get("voice_asr_late_seconds"),
+        )
         self.series.setdefault(name, []).append(sample)
 
     async def _sample_for_ever(self, began: float, every_s: float) -> None:
