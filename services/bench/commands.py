@@ -46,6 +46,8 @@ def measure(
         show: prints for people.
         loop_factory: of the event loop that callers run on; None: Python's own.
     """
+    from services.cli.failures import until_terminated
+
     console = Console()
     out.mkdir(parents=True, exist_ok=True)
     stem = out / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -54,7 +56,7 @@ def measure(
         console.print(sentence, style="dim", highlight=False)
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        result = runner.run(run(stem.with_suffix(".log"), say))
+        result = runner.run(until_terminated(run(stem.with_suffix(".log"), say)))
     stem.with_suffix(".json").write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     draw(result, stem.with_suffix(".png"))
     show(result, console)

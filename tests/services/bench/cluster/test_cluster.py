@@ -2,9 +2,13 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -51,6 +55,26 @@ def test_callers_survive_the_death_and_the_end_of_instances(tmp_path: Path) -> N
     assert term["faults"] == []
     [picture] = tmp_path.glob("cluster-*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@needs_nginx
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_told_to_end_it_leaves_no_process(tmp_path: Path) -> None:
+    command = ("-m", "services.cli.main", "bench", "cluster", "--callers", "4", "--seconds", "60")
+    with psutil.Popen(
+        [sys.executable, *command, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as bench:
+        assert "load: 4 callers" in bench.stdout.readline()
+        started = bench.children(recursive=True)
+        assert len(started) >= 5
+        bench.terminate()
+        assert bench.wait(60) == 128 + signal.SIGTERM
+    _, left = psutil.wait_procs(started, timeout=5)
+    assert not left
 
 
 @needs_nginx
