@@ -252,7 +252,8 @@ async def test_a_stream_without_audio_is_ended_before_the_service_does(
     stream = engine.open(StreamOptions(word_timestamps=True))
     await feed(stream, spoken(sentence(5)))
     await asyncio.sleep(1.2)
-    assert [one.ended for one in server.streams] == ["OK"], "and none is opened meanwhile"
+    [ended] = (one.ended for one in server.streams)  # none is opened meanwhile
+    assert ended in {"OK", "cancelled"}, "by us: the service's word would be idle"
     await feed(stream, spoken(sentence(5, first=5)))
     final = await stream.finish()
     assert final.text.split() == sentence(10)
