@@ -215,9 +215,10 @@ async def test_a_caller_is_understood_and_interrupts(
             await until(understood, 20)
     told = await only_call(settings)
     assert "open" in said(told, "caller")[0].lower()
-    (cut,) = [turn for turn in told.turns if turn.interrupted_at_ms is not None]
+    interrupted = [turn for turn in told.turns if turn.interrupted_at_ms is not None]
+    # On a slow machine the greeting may be, too.
+    (cut,) = [turn for turn in interrupted if turn.text_generated == long.strip()]
     assert long.startswith(cut.text_spoken[:20]) and len(cut.text_spoken) < len(long) - 30
-    assert cut.text_generated == long.strip()
 
 
 async def spoken(tts: LiveService, text: str) -> bytes:
