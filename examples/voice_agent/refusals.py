@@ -7,7 +7,7 @@ from services.client.connection import ServiceError
 from services.shared.protocol.base import ErrorCode
 
 _LONGEST_WAIT_S = 10.0
-"""Something may have changed by then, whatever was said; calls do not wait for longer."""
+"""Other sessions may have ended by then, whatever was said; calls do not wait for longer."""
 
 
 def is_final(error: Exception, patience_s: float) -> bool:
@@ -23,9 +23,13 @@ def is_final(error: Exception, patience_s: float) -> bool:
 def wait_s(error: Exception | None, pause_s: float) -> float:
     """Until the next attempt.
 
+    What a service without room says is for new callers. This one is on the line, and hears every
+    second of it: whoever serves it tries as soon as pauses that grow by themselves allow.
+
     Args:
         error: of the last one.
         pause_s: at least.
     """
-    told_s = getattr(error, "retry_after_s", None) or 0.0
-    return max(pause_s, min(told_s, _LONGEST_WAIT_S))
+    if not isinstance(error, ServiceError) or error.code != ErrorCode.QUOTA_EXCEEDED:
+        return pause_s
+    return max(pause_s, min(error.retry_after_s or 0.0, _LONGEST_WAIT_S))

@@ -23,6 +23,7 @@ from services.asr.messages import Start
 from services.client.asr import open_asr
 from services.client.connection import ServiceError
 from services.shared.models.store import ModelStore
+from services.shared.protocol.base import ErrorCode
 from services.shared.runtime.config import ServerConfig
 from services.shared.runtime.key_store import KeyStore
 from services.shared.runtime.keys import KeyLimits, Scope, new_key
@@ -54,11 +55,19 @@ def test_waiting_is_of_no_use(code: str, retry_after_s: float | None, final: boo
     assert not is_final(TimeoutError(), 12.0)
 
 
-def test_the_wait_is_what_was_told_but_bounded() -> None:
+def test_over_a_quota_the_wait_is_what_was_told_but_bounded() -> None:
+    def refused(retry_after_s: float | None) -> ServiceError:
+        return ServiceError("no", code=ErrorCode.QUOTA_EXCEEDED, retry_after_s=retry_after_s)
+
+    assert wait_s(refused(None), 0.2) == 0.2
+    assert wait_s(refused(2.0), 0.2) == 2.0
+    assert wait_s(refused(DAY_S), 0.2) == 10.0
+
+
+@pytest.mark.parametrize("code", [ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN])
+def test_for_a_caller_on_the_line_room_is_asked_for_soon(code: ErrorCode) -> None:
     assert wait_s(None, 0.2) == wait_s(TimeoutError(), 0.2) == 0.2
-    assert wait_s(ServiceError("no"), 0.2) == 0.2
-    assert wait_s(ServiceError("no", retry_after_s=2.0), 0.2) == 2.0
-    assert wait_s(ServiceError("no", retry_after_s=DAY_S), 0.2) == 10.0
+    assert wait_s(ServiceError("no", code=code, retry_after_s=30.0), 0.2) == 0.2
 
 
 KEYS = {
