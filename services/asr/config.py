@@ -160,9 +160,9 @@ class AdmissionConfig(StrictConfig):
     return_s: float = Field(default=5.0, gt=0, le=600)
     """How long finals must be punctual (half as late) before one step is taken back."""
 
-    newcomers: int = Field(default=30, ge=1, le=10_000)
+    newcomers: int = Field(default=100, ge=1, le=10_000)
     """Who may come in within three seconds, before it shows what they cost; or as many as there
-    are already, if those are more."""
+    are already, if those are more. In a rolling restart all callers of an instance come at once."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
