@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from examples.asterisk_bridge.ari import AriError
-from examples.asterisk_bridge.config import BridgeConfig, ConfigError, load_config
+from examples.asterisk_bridge.config import BridgeConfig, load_config
 from examples.asterisk_bridge.rescue import rescue
 from examples.asterisk_bridge.supervision import supervised
 from examples.voice_agent.logs import configure_logging
+from examples.voice_agent.stopping import told_to_end
+from examples.voice_agent.yaml_settings import ConfigError
 
 if TYPE_CHECKING:
     from examples.voice_agent.transport import Conversation
@@ -29,10 +30,7 @@ log = structlog.get_logger(__name__)
 
 async def serve(config: BridgeConfig) -> None:
     """Until SIGTERM or SIGINT."""
-    stopping, ready = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stopping.set)
+    stopping, ready = told_to_end(), asyncio.Event()
     carrying = asyncio.create_task(_carry_calls(config, ready, stopping), name="bridge")
     stopped = asyncio.create_task(stopping.wait(), name="stopping")
     await asyncio.wait([carrying, stopped], return_when=asyncio.FIRST_COMPLETED)

@@ -13,12 +13,13 @@ from examples.asterisk_bridge.ari import Ari, AriError
 from examples.asterisk_bridge.ari_events import Channel, StasisStart
 from examples.asterisk_bridge.ari_socket import AriSocket
 from examples.asterisk_bridge.calls import Call, call_info
-from examples.asterisk_bridge.config import BridgeConfig, ConfigError
+from examples.asterisk_bridge.config import BridgeConfig
 from examples.asterisk_bridge.giving_back import Outcome
 from examples.asterisk_bridge.media.choice import MediaFactory, choose_media
 from examples.asterisk_bridge.registry import Registry
 from examples.voice_agent.transport import Conversation, NotesRefusals
 from examples.voice_agent.vitals import Vitals, observing
+from examples.voice_agent.yaml_settings import ConfigError
 
 log = structlog.get_logger(__name__)
 

@@ -13,16 +13,12 @@ from pydantic_settings import SettingsConfigDict
 
 from examples.voice_agent.agents_config import AgentsConfig
 from examples.voice_agent.logs import LogConfig
-from examples.voice_agent.yaml_settings import YamlSettings, read_secret, read_settings
+from examples.voice_agent.yaml_settings import YamlSettings, load_file, read_secret
 
 DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the sentence names the file and every wrong key."""
 
 
 class Strict(BaseModel):
@@ -133,12 +129,7 @@ def load_config(path: Path | None = None) -> BridgeConfig:
         ConfigError: what is wrong, and where.
     """
     path = path or Path(os.environ.get("BRIDGE_CONFIG", "") or DEFAULT_CONFIG)
-    if not path.is_file():
-        raise ConfigError(f"there is no configuration at {path}")
-    try:
-        return _with_password(read_settings(BridgeConfig, path))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    return load_file(BridgeConfig, path, _with_password)
 
 
 def _with_password(config: BridgeConfig) -> BridgeConfig:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from examples.asterisk_bridge.ari import Ari, AriError
-from examples.asterisk_bridge.config import BridgeConfig, ConfigError, load_config
+from examples.asterisk_bridge.config import BridgeConfig, load_config
 from examples.asterisk_bridge.media.choice import can_websocket
 from examples.voice_agent.findings import Finding, State
+from examples.voice_agent.yaml_settings import ConfigError
 
 _NEEDED = ("res_ari_channels.so", "res_ari_bridges.so", "app_stasis.so", "bridge_softmix.so")
 _WEBSOCKET = "chan_websocket.so"

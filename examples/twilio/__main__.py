@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 from pathlib import Path
 
@@ -10,14 +9,16 @@ import structlog
 
 from examples.twilio.app import create_app
 from examples.twilio.calls import TwilioCalls
-from examples.twilio.config import ConfigError, TwilioConfig, load_config
+from examples.twilio.config import TwilioConfig, load_config
 from examples.twilio.messages import FORMAT
 from examples.twilio.transport import LARGEST
 from examples.voice_agent.agent_calls import agent_calls
 from examples.voice_agent.http_server import listening
 from examples.voice_agent.logs import configure_logging
+from examples.voice_agent.stopping import told_to_end
 from examples.voice_agent.store.errors import StoreError
 from examples.voice_agent.vitals import observing
+from examples.voice_agent.yaml_settings import ConfigError
 
 log = structlog.get_logger(__name__)
 
@@ -29,9 +30,7 @@ async def serve(config: TwilioConfig) -> None:
         StoreError: the agents cannot be had.
         OSError: the port is taken.
     """
-    stopping = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    stopping = told_to_end()
     host, port = config.server.host, config.server.port
     async with (
         observing() as vitals,

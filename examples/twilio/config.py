@@ -14,16 +14,12 @@ from pydantic_settings import SettingsConfigDict
 
 from examples.voice_agent.agents_config import AgentsConfig
 from examples.voice_agent.logs import LogConfig
-from examples.voice_agent.yaml_settings import YamlSettings, read_secret, read_settings
+from examples.voice_agent.yaml_settings import YamlSettings, load_file, read_secret
 
 DEFAULT_CONFIG = Path(__file__).with_name("config.yaml")
 
 _TARGET = re.compile(r"\+[0-9]{4,15}|sips?:[A-Za-z0-9._~%+-]{1,64}@[A-Za-z0-9.:-]{1,128}")
 Seconds = Annotated[float, Field(gt=0, le=3600)]
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the sentence says what is wrong, and where."""
 
 
 class Strict(BaseModel):
@@ -139,12 +135,7 @@ def load_config(path: Path | None = None) -> TwilioConfig:
         ConfigError: what is wrong, and where.
     """
     path = path or Path(os.environ.get("TWILIO_CONFIG", "") or DEFAULT_CONFIG)
-    if not path.is_file():
-        raise ConfigError(f"there is no configuration at {path}")
-    try:
-        return _with_token(read_settings(TwilioConfig, path))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    return load_file(TwilioConfig, path, _with_token)
 
 
 def _with_token(config: TwilioConfig) -> TwilioConfig:

@@ -1,5 +1,6 @@
 """Settings of one YAML file, overridden by environment variables; frozen and strict."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -11,6 +12,10 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 from yaml import YAMLError
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the sentence says what is wrong, and where."""
 
 
 class YamlSettings(BaseSettings):
@@ -48,6 +53,23 @@ def read_settings(kind: type[S], path: Path) -> S:
     except (YAMLError, SettingsError, OSError) as error:
         raise ValueError(f"{path}: {error}") from None
     return settings
+
+
+def load_file(kind: type[S], path: Path, with_secret: Callable[[S], S]) -> S:
+    """The settings in `path`, which must be there, with what files of secrets hold.
+
+    Args:
+        with_secret: raises ValueError where there is none.
+
+    Raises:
+        ConfigError: what is wrong, and where.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no configuration at {path}")
+    try:
+        return with_secret(read_settings(kind, path))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def read_secret(file: Path, name: str) -> str:

@@ -7,7 +7,7 @@ forget to think about a new one.
 import asyncio
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.routing import BaseRoute, Route, WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
@@ -37,6 +36,7 @@ from services.shared.runtime.tokens import Tokens
 from services.tts.config import TtsConfig
 from tests.services.asr.conftest import tones as asr_tones
 from tests.services.asr.sounds import RATE, tone
+from tests.services.route_walk import routes
 from tests.services.serving import LiveService, serving
 from tests.services.tts.conftest import tones as tts_tones
 
@@ -167,19 +167,6 @@ def apps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LiveSer
                 serving(services.tts.app.create_app(tts, store), tts.limits, server)
             ),
         }
-
-
-def routes(found: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
-    """Every method and path, those of included routers, too."""
-    for route in found:
-        if (router := getattr(route, "original_router", None)) is not None:
-            yield from routes(router.routes)
-        elif isinstance(route, WebSocketRoute):
-            yield "WS", route.path
-        else:
-            assert isinstance(route, Route), f"{route!r} is of a kind that is not walked"
-            for method in sorted((route.methods or set()) - {"HEAD"}):
-                yield method, route.path
 
 
 def every_route(app: FastAPI) -> list[tuple[str, str]]:

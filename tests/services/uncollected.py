@@ -2,12 +2,13 @@
 
 import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import services
+from tests.services.serving import LiveService, eventually
 
 _SOURCES = str(Path(services.__file__).parent)
 
@@ -30,6 +31,26 @@ def uncollected() -> Iterator[Counter[str]]:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+
+
+Way = Callable[[str], Awaitable[None]]
+"""How a client of `ws://host:port` may come and go."""
+
+
+async def leaves_nothing(live: LiveService, way: Way) -> None:
+    """When clients have gone this way, all of their sessions is freed without the collector."""
+    await way(live.ws)  # what is made once and kept is made
+    await _all_gone(live)
+    with uncollected() as left:
+        for _ in range(3):
+            await way(live.ws)
+        await _all_gone(live)
+    assert not left
+
+
+async def _all_gone(live: LiveService) -> None:
+    await eventually(lambda: live.lifecycle.sessions == 0)
+    await eventually(lambda: not live.connections)
 
 
 def _name(found: object) -> str | None:

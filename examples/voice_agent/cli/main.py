@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.util
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -140,12 +139,11 @@ def serve(config: Config = None) -> None:
 
 async def _serve(settings: "AgentSettings") -> None:
     from examples.voice_agent.api.app import create_app, serving
+    from examples.voice_agent.stopping import told_to_end
     from examples.voice_agent.store.store import open_store
     from examples.voice_agent.vitals import observing
 
-    stopping = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    stopping = told_to_end()
     instance = f"{settings.instance}-api"
     async with (
         observing() as vitals,

@@ -24,7 +24,7 @@ from examples.asterisk_bridge.bench.measure import tone_level
 from examples.asterisk_bridge.bench.recording import RATE
 from examples.asterisk_bridge.bench.scenario import ask, speech_of
 from examples.asterisk_bridge.bridge import Bridge, running_bridge
-from examples.asterisk_bridge.config import AriConfig, BridgeConfig, CallsConfig, ConfigError
+from examples.asterisk_bridge.config import AriConfig, BridgeConfig, CallsConfig
 from examples.asterisk_bridge.media.base import Media
 from examples.asterisk_bridge.media.choice import choose_media
 from examples.voice_agent.agents_config import AgentsConfig
@@ -37,6 +37,7 @@ from examples.voice_agent.store.inbound_routes import RouteSettings
 from examples.voice_agent.store.recording import Consent
 from examples.voice_agent.store.store import open_store
 from examples.voice_agent.transport import CallDeclined, CallInfo, Conversation
+from examples.voice_agent.yaml_settings import ConfigError
 from services.asr.app import create_app as create_asr
 from services.asr.config import AdmissionConfig, AsrConfig
 from services.shared.audio.pcm import AudioFormat, Encoding
@@ -46,28 +47,12 @@ from services.tts.app import create_app as create_tts
 from services.tts.config import TtsConfig
 from tests.examples.llm_server import Line, Script, llm_server
 from tests.examples.voice_agent.live_call import GREETING, agent, tone
-from tests.services.asr.conftest import tones as asr_tones
 from tests.services.serving import LiveService, serving
-from tests.services.tts.conftest import tones as tts_tones
 
 _log = logging.getLogger(__name__)
 
 NUMBER = "1000"
 HOTEL_GREETING = "Good morning, this is the front desk."
-
-
-@pytest.fixture(scope="module")
-def asr() -> Iterator[LiveService]:
-    config = asr_tones()
-    with serving(create_asr(config), config.limits) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def tts() -> Iterator[LiveService]:
-    config = TtsConfig(engines=tts_tones())
-    with serving(create_tts(config), config.limits) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from examples.asterisk_bridge.bridge import load_conversation
-from examples.asterisk_bridge.config import BridgeConfig, ConfigError, load_config
+from examples.asterisk_bridge.config import BridgeConfig, load_config
 from examples.asterisk_bridge.echo import converse
+from examples.voice_agent.yaml_settings import ConfigError
 
 
 def written(folder: Path, text: str) -> Path:

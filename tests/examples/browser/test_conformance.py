@@ -25,6 +25,7 @@ from examples.voice_agent.transport import CallInfo
 from services.shared.audio.pcm import Floats
 from tests.examples.call_conformance import *  # noqa: F403 - these are the tests
 from tests.examples.call_conformance import Converse, Phone, PlaceCall, Script
+from tests.examples.playing import next_frame
 from tests.services.serving import eventually
 
 # A page can neither be transferred nor given back.
@@ -108,18 +109,7 @@ class FakePage:
                 return
 
     async def _play_frame(self) -> None:
-        frame, marks = bytearray(), list[str]()
-        while self._queue and not self._paused and len(frame) < _FRAME:
-            head = self._queue[0]
-            if isinstance(head, str):
-                marks.append(head)
-                self._queue.popleft()
-                continue
-            taken = head[: _FRAME - len(frame)]
-            frame += taken
-            del head[: len(taken)]
-            if not head:
-                self._queue.popleft()
+        frame, marks = next_frame(self._queue, 0 if self._paused else _FRAME)
         self._done += len(frame)
         self._played += frame.ljust(_FRAME, b"\0")
         for name in marks:

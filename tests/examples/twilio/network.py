@@ -29,6 +29,7 @@ from examples.twilio.transport import LARGEST
 from examples.voice_agent.http_server import listening
 from examples.voice_agent.transport import Conversation
 from services.shared.audio.pcm import Floats
+from tests.examples.playing import next_frame
 
 AUTH_TOKEN = "only-for-tests"
 PUBLIC = "https://calls.example.com/voice"
@@ -197,18 +198,7 @@ class Caller:
                 return
 
     async def _play_frame(self, number: int) -> None:
-        frame, marks = bytearray(), list[str]()
-        while self._queue and len(frame) < _FRAME:
-            head = self._queue[0]
-            if isinstance(head, str):
-                marks.append(head)
-                self._queue.popleft()
-                continue
-            taken = head[: _FRAME - len(frame)]
-            frame += taken
-            del head[: len(taken)]
-            if not head:
-                self._queue.popleft()
+        frame, marks = next_frame(self._queue, _FRAME)
         self._played += frame.ljust(_FRAME, _QUIET)
         for name in marks:
             await self.send("mark", mark={"name": name})

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.twilio.config import ConfigError, load_config
+from examples.twilio.config import load_config
+from examples.voice_agent.yaml_settings import ConfigError
 
 URL = "server: {public_url: 'https://calls.example.com'}"
 

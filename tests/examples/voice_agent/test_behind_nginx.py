@@ -1,7 +1,7 @@
 """What the agent hears of services behind a real nginx, which has both at one address."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -12,15 +12,10 @@ from examples.voice_agent.findings import Finding, State
 from examples.voice_agent.readiness import Readiness
 from examples.voice_agent.settings import AgentSettings
 from examples.voice_agent.store.config import StoreConfig
-from services.asr.app import create_app as create_asr
 from services.balancer.plan import ClientLimits, Plan
 from services.balancer.process import BalancerFailed, balancing, find_nginx
 from services.cli.processes import free_port
-from services.tts.app import create_app as create_tts
-from services.tts.config import TtsConfig
-from tests.services.asr.conftest import tones as asr_tones
-from tests.services.serving import LiveService, eventually, serving
-from tests.services.tts.conftest import tones as tts_tones
+from tests.services.serving import LiveService, eventually
 
 Front = Callable[..., AbstractAsyncContextManager[str]]
 
@@ -31,20 +26,6 @@ def nginx() -> None:
         find_nginx()
     except BalancerFailed as error:
         pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def asr() -> Iterator[LiveService]:
-    config = asr_tones()
-    with serving(create_asr(config), config.limits) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def tts() -> Iterator[LiveService]:
-    config = TtsConfig(engines=tts_tones())
-    with serving(create_tts(config), config.limits) as service:
-        yield service
 
 
 @pytest.fixture

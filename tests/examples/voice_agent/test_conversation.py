@@ -2,35 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from examples.voice_agent.ports import Outcome
-from services.asr.app import create_app as create_asr
-from services.tts.app import create_app as create_tts
-from services.tts.config import TtsConfig
 from tests.examples.llm_server import Line, Script, llm_server
 from tests.examples.voice_agent.live_call import GREETING, agent, calling, tone
-from tests.services.asr.conftest import tones as asr_tones
-from tests.services.serving import LiveService, serving
-from tests.services.tts.conftest import tones as tts_tones
+from tests.services.serving import LiveService
 
 LONG = "One, two, three, four, five, six, seven, eight, nine, ten."
-
-
-@pytest.fixture(scope="module")
-def asr() -> Iterator[LiveService]:
-    config = asr_tones()
-    with serving(create_asr(config), config.limits) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def tts() -> Iterator[LiveService]:
-    config = TtsConfig(engines=tts_tones())
-    with serving(create_tts(config), config.limits) as service:
-        yield service
 
 
 async def test_a_call_is_greeted_answered_and_told(asr: LiveService, tts: LiveService) -> None:

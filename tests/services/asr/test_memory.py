@@ -1,7 +1,7 @@
 """A session that is over is gone at once: nothing of it waits for the garbage collector."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,13 +15,10 @@ from services.shared.runtime.config import LimitsConfig
 from tests.services.asr.client import Caller, recognise, session
 from tests.services.asr.conftest import Start
 from tests.services.asr.sounds import joined, pcm, silence, tone
-from tests.services.serving import LiveService, eventually
-from tests.services.uncollected import uncollected
+from tests.services.uncollected import Way, leaves_nothing
 
 TURN = pcm(joined(silence(200), tone(400, 600), silence(900)))
 START: dict[str, Any] = {"partials": False, "turn": {"mode": "silence", "silence_ms": 300}}
-
-Way = Callable[[str], Awaitable[None]]
 
 
 async def lose(caller: Caller) -> None:
@@ -73,27 +70,12 @@ async def says_nothing(url: str) -> None:
         await caller.closed()
 
 
-async def _leaves_nothing(live: LiveService, way: Way) -> None:
-    await way(live.ws)  # what is made once and kept is made
-    await _all_gone(live)
-    with uncollected() as left:
-        for _ in range(3):
-            await way(live.ws)
-        await _all_gone(live)
-    assert not left
-
-
-async def _all_gone(live: LiveService) -> None:
-    await eventually(lambda: live.lifecycle.sessions == 0)
-    await eventually(lambda: not live.connections)
-
-
 @pytest.mark.parametrize(
     "way", [stops, leaves, vanishes, misbehaves, comes_back, does_not_come_back, says_nothing]
 )
 async def test_an_ended_session_is_gone(start_service: Start, way: Way) -> None:
     limits = LimitsConfig(idle_s=0.5 if way is says_nothing else 30.0)
-    await _leaves_nothing(start_service(limits=limits, resume=ResumeConfig(window_s=0.3)), way)
+    await leaves_nothing(start_service(limits=limits, resume=ResumeConfig(window_s=0.3)), way)
 
 
 async def test_a_session_whose_engine_fails_is_gone(start_service: Start) -> None:
@@ -107,4 +89,4 @@ async def test_a_session_whose_engine_fails_is_gone(start_service: Start) -> Non
             while not caller.all(Error):
                 await caller.next()
 
-    await _leaves_nothing(start_service(engine_is=Broken()), fails)
+    await leaves_nothing(start_service(engine_is=Broken()), fails)

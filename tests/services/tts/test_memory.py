@@ -1,7 +1,7 @@
 """A session that is over is gone at once: nothing of it waits for the garbage collector."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,12 +10,9 @@ from services.shared.runtime.config import LimitsConfig
 from services.tts.engines.base import AudioPiece, EngineError, SynthesisRequest
 from services.tts.engines.fake import FakeEngine
 from services.tts.messages import AudioFinished, AudioStarted, Cancel, End, Start, Text
-from tests.services.serving import LiveService, eventually
 from tests.services.tts.client import session
 from tests.services.tts.conftest import StartService
-from tests.services.uncollected import uncollected
-
-Way = Callable[[str], Awaitable[None]]
+from tests.services.uncollected import Way, leaves_nothing
 
 SPEECH = (Start(context_id="a"), Text(context_id="a", text="Good morning. How are you?"))
 
@@ -56,25 +53,10 @@ async def says_nothing(url: str) -> None:
         await speaker.closed()
 
 
-async def _leaves_nothing(live: LiveService, way: Way) -> None:
-    await way(live.ws)  # what is made once and kept is made
-    await _all_gone(live)
-    with uncollected() as left:
-        for _ in range(3):
-            await way(live.ws)
-        await _all_gone(live)
-    assert not left
-
-
-async def _all_gone(live: LiveService) -> None:
-    await eventually(lambda: live.lifecycle.sessions == 0)
-    await eventually(lambda: not live.connections)
-
-
 @pytest.mark.parametrize("way", [listens, interrupts, vanishes, misbehaves, says_nothing])
 async def test_an_ended_session_is_gone(start_service: StartService, way: Way) -> None:
     limits = LimitsConfig(idle_s=0.5 if way is says_nothing else 30.0)
-    await _leaves_nothing(await start_service(delay_ms=20, limits=limits), way)
+    await leaves_nothing(await start_service(delay_ms=20, limits=limits), way)
 
 
 async def test_a_session_whose_engine_fails_is_gone(
@@ -91,4 +73,4 @@ async def test_a_session_whose_engine_fails_is_gone(
 
     live = await start_service()
     monkeypatch.setattr(FakeEngine, "synthesize", synthesize)
-    await _leaves_nothing(live, fails)
+    await leaves_nothing(live, fails)

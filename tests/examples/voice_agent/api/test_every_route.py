@@ -1,12 +1,11 @@
 """Nobody uses a route without a key: every method of every route of the API is walked."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.routing import BaseRoute, Route, WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -15,6 +14,7 @@ from examples.voice_agent.api.app import create_app, serving
 from examples.voice_agent.api.config import ApiConfig
 from examples.voice_agent.api.keys import key_digest
 from tests.examples.voice_agent.api.conftest import Api
+from tests.services.route_walk import routes
 
 OPEN = {
     ("GET", "/health/live"),
@@ -30,19 +30,6 @@ WRONG = {
     "the beginning of one": "va_",
     "a digest": key_digest("va_wrong"),
 }
-
-
-def routes(found: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
-    """Every method and path, those of included routers, too."""
-    for route in found:
-        if (router := getattr(route, "original_router", None)) is not None:
-            yield from routes(router.routes)
-        elif isinstance(route, WebSocketRoute):
-            yield "WS", route.path
-        else:
-            assert isinstance(route, Route), f"{route!r} is of a kind that is not walked"
-            for method in sorted((route.methods or set()) - {"HEAD"}):
-                yield method, route.path
 
 
 def kept(api: Api) -> set[tuple[str, str]]:
