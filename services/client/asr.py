@@ -15,6 +15,7 @@ from services.asr.messages import Flush, Ready, ServerMessage, Start, Stop, serv
 from services.asr.transcript import Transcript
 from services.client.connection import (
     ServiceError,
+    closing,
     first_message,
     headers_for,
     open_socket,
@@ -101,7 +102,7 @@ async def open_asr(
             await stream.close()  # a task that never began closes nothing
         return
     socket = await open_socket(f"{url}/v1/stream/asr", key, tls=tls, request_id=request_id)
-    async with socket:
+    async with closing(socket):
         ready = await first_message(socket, server_codec(), Ready)
         await socket.send(encode(start))
         yield SimpleAsrStream(socket, ready)

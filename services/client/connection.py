@@ -4,7 +4,8 @@ import asyncio
 import json
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -111,6 +112,15 @@ async def open_socket(
         raise refusal(answer.status_code, answer.body or b"", answer.headers) from None
     except (OSError, TimeoutError, InvalidHandshake) as error:
         raise ServiceError(f"{url} cannot be reached: {error or type(error).__name__}") from None
+
+
+@asynccontextmanager
+async def closing(socket: ClientConnection) -> AsyncIterator[None]:
+    """Leave with a normal closure, also when cancelled: the library would say that we failed."""
+    try:
+        yield
+    finally:
+        await socket.close()
 
 
 async def first_message(socket: ClientConnection, codec: Codec[M], expected: type[R]) -> R:

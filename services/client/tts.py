@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 
 from services.client.connection import (
     ServiceError,
+    closing,
     first_message,
     headers_for,
     open_socket,
@@ -90,7 +91,7 @@ async def open_tts(
     """
     url = f"{url}/v1/stream/tts"
     socket = await open_socket(url, key, dead_s=dead_s, tls=tls, request_id=request_id)
-    async with socket:
+    async with closing(socket):
         ready = await first_message(socket, server_codec(), Ready)
         yield TtsStream(socket, ready)
 

@@ -1,8 +1,9 @@
 """What refused clients are told, and how they are found in the services' logs."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -151,6 +152,31 @@ async def test_a_service_logs_a_session_under_the_id_that_its_client_gave(
         await eventually(lambda: sum(entry["event"] == closed for entry in entries) == 3)
     ids = {entry["request_id"] for entry in entries if entry["event"] == closed}
     assert ids == {"call-7", "call-8", "call-9"}
+
+
+async def test_a_client_that_is_cancelled_leaves_without_calling_it_a_failure(
+    asr: LiveService, tts: LiveService
+) -> None:
+    async def talk(opened: AbstractAsyncContextManager[object], begun: asyncio.Event) -> None:
+        async with opened:
+            begun.set()
+            await asyncio.sleep(60)
+
+    with capture_logs() as entries:
+        for opened in (open_asr(asr.ws, Start(), reconnect=None), open_tts(tts.ws)):
+            begun = asyncio.Event()
+            talking = asyncio.create_task(talk(opened, begun))
+            async with asyncio.timeout(10):
+                await begun.wait()
+            talking.cancel()
+            await asyncio.wait([talking])
+            assert talking.cancelled()
+
+        def codes() -> list[int]:
+            return [each["code"] for each in entries if each["event"] == "connection closed"]
+
+        await eventually(lambda: len(codes()) == 2)
+    assert codes() == [1000, 1000]
 
 
 async def test_a_full_service_says_when_to_come_back(small_asr: LiveService) -> None:
