@@ -44,6 +44,8 @@ class LexiconStore:
         self._max_entries = max_entries
         self._lexicons: Lexicons = {}
         self._seen: Stamp = ()
+        self._broken: tuple[Stamp, str] = (), ""
+        """The file that is of no use, and why: to read a large one takes all others' time."""
         self._changing = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
 
@@ -165,7 +167,15 @@ class LexiconStore:
         stamp = stamp_of([self._file])
         if stamp == self._seen:
             return self._lexicons
-        lexicons = _read(self._file, self._max_entries) if self._file.exists() else {}
+        broken, why = self._broken
+        if stamp == broken:
+            raise LexiconError(why)
+        try:
+            lexicons = _read(self._file, self._max_entries)
+        except LexiconError as error:
+            if not isinstance(error.__cause__, OSError):  # what mends that need not change the file
+                self._broken = stamp, str(error)
+            raise
         self._seen = stamp
         return lexicons
 
@@ -179,18 +189,24 @@ def _filled(lexicons: Lexicons) -> Lexicons:
 
 
 def _read(file: Path, max_entries: int) -> Lexicons:
-    try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise LexiconError(f"lexicon {file} is larger than {_MAX_BYTES} bytes")
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise LexiconError(f"lexicon {file} cannot be read: {error}") from error
-    lexicons = {language: Lexicon(entries) for language, entries in _checked(content).items()}
+    content = _checked(_content(file))
+    lexicons = {language: Lexicon(entries) for language, entries in content.items()}
     if (count := _count(lexicons)) > max_entries:
         raise LexiconError(
             f"lexicon {file} has {count} entries; lexicon.max_entries is {max_entries}"
         )
     return lexicons
+
+
+def _content(file: Path) -> object:
+    try:
+        if file.stat().st_size <= _MAX_BYTES:
+            return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # e.g. 2026-02-30
+        raise LexiconError(f"lexicon {file} cannot be read: {error}") from error
+    raise LexiconError(f"lexicon {file} is larger than {_MAX_BYTES} bytes")
 
 
 def _checked(content: object) -> dict[str, dict[str, str]]:

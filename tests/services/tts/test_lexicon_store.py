@@ -3,8 +3,10 @@
 import asyncio
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import yaml
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
 from services.shared.runtime.only_writer import only_writer
@@ -85,6 +87,8 @@ async def test_entries_for_a_region_go_first() -> None:
         ("en: {a: '…'}", "nothing can be heard"),
         ("en: {a: x, b: y, c: z}", "has 3 entries"),
         ("en: [", "cannot be read"),
+        ("en: {2026-02-30: x}", "cannot be read"),
+        ("[" * 5000, "cannot be read"),
         ("!!python/object/apply:os.getcwd []", "cannot be read"),
     ],
 )
@@ -139,6 +143,49 @@ async def test_a_change_of_the_operators_is_followed_and_a_broken_one_never_over
         await eventually(lambda: entries(store) == {})
     finally:
         watching.cancel()
+
+
+@pytest.mark.parametrize("broken", ["en: [", "en: {2026-02-30: x}", "en: {a: x, no: y}"])
+async def test_a_broken_one_is_read_once_and_mended_by_any_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    reads: list[str] = []
+
+    def safe_load(text: str) -> object:
+        reads.append(text)
+        return yaml.load(text, Loader=yaml.SafeLoader)
+
+    monkeypatch.setattr("services.tts.lexicon_store.yaml.safe_load", safe_load)
+    file = tmp_path / "lexicon.yaml"
+    store = LexiconStore(file, 10)
+    await store.put("en", "a", "x")
+    watching = asyncio.create_task(store.watch(0.01))
+    try:
+        file.write_text(broken)
+        await asyncio.sleep(0.2)
+        for _ in range(2):
+            with pytest.raises(ProtocolError, match="could not be stored"):
+                await store.put("en", "c", "z")
+        assert reads == [broken]  # reading a large one takes the others' time
+        file.write_text("en: {a: y}")
+        await eventually(lambda: entries(store) == {"en": {"a": "y"}})
+    finally:
+        watching.cancel()
+
+
+def test_what_could_not_be_opened_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lexicon.yaml"
+    file.write_text("en: {a: x}")
+    store = LexiconStore(file, 10)
+    with monkeypatch.context() as no_descriptor:
+        no_descriptor.setattr(Path, "read_text", Mock(side_effect=OSError("too many open files")))
+        for _ in range(2):
+            with pytest.raises(LexiconError, match="too many open files"):
+                store.load()
+    store.load()
+    assert entries(store) == {"en": {"a": "x"}}
 
 
 async def test_a_writer_that_hangs_is_not_waited_for_for_ever(
