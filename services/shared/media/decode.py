@@ -1,8 +1,8 @@
 """Any common audio file → mono samples, through FFmpeg's libraries (PyAV).
 
 An upload is hostile until decoded: only containers that cannot name other files or URLs are read,
-only audio codecs are opened, decoding stops at the permitted duration, and memory holds no more
-than that.
+only audio codecs are opened, decoding stops at the permitted duration, memory holds no more than
+that, and sizes in headers are not believed.
 """
 
 import io
@@ -18,6 +18,7 @@ from av.container import InputContainer
 
 from services.shared.audio.pcm import Floats, sanitised
 from services.shared.audio.resample import StreamResampler
+from services.shared.media.allocation import bound_allocations
 
 KNOWN = "wav, flac, mp3, ogg, webm, mp4, m4a, aac, aiff, amr, au, caf"
 
@@ -72,6 +73,7 @@ def decode_audio(
         UnreadableAudio, AudioTooLong
         OSError: the path cannot be opened.
     """
+    bound_allocations()
     if isinstance(source, Path):
         with source.open("rb") as opened:
             return _decode_file(opened, sample_rate, max_duration_s)

@@ -1,5 +1,7 @@
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
@@ -214,6 +216,26 @@ def test_a_header_that_lies_about_the_length(claimed: int) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 2_000_000
+
+
+def test_a_header_that_lies_about_a_comment_takes_no_memory(tmp_path: Path) -> None:
+    """In a process of its own, whose peak is this file's."""
+    head = struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    comment = b"LIST" + struct.pack("<I", 0x3B00001A) + b"INFOISFT" + struct.pack("<I", 0x32000000)
+    lying = b"RIFF" + struct.pack("<I", 10_000) + b"WAVEfmt " + head + comment + bytes(10_000)
+    (tmp_path / "lying.wav").write_bytes(lying)
+    tried = """
+import pathlib, resource, sys
+from services.shared.media.decode import UnreadableAudio, decode_audio
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    decode_audio(pathlib.Path(sys.argv[1]), max_duration_s=60)
+except UnreadableAudio:
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    command = [sys.executable, "-c", tried, str(tmp_path / "lying.wav")]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert int(told.stdout) < 100
 
 
 def test_a_header_that_lies_about_the_rate_makes_no_hours_of_seconds() -> None:
