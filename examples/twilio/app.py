@@ -19,7 +19,12 @@ log = structlog.get_logger(__name__)
 
 _LARGEST_FORM = 64 << 10
 _FORM_S = 5.0
-_WITHHELD = frozenset({"anonymous", "restricted", "unavailable", "unknown"})
+_TOLD = 300
+"""Letters of what is wrong with a request: it may repeat what a stranger sent."""
+_WORDS = ("anonymous", "blocked", "private", "restricted", "unavailable", "unknown")
+_ON_KEYS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
+_WITHHELD = frozenset(_WORDS) | {word.translate(_ON_KEYS) for word in _WORDS}
+"""Also as numbers: Twilio spells such words on a telephone's keys, +266696687."""
 
 
 class Forged(Exception):
@@ -41,7 +46,7 @@ class Webhooks:
         caller, called = form.get("From", ""), form.get("To", "")
         info = CallInfo(
             call_id=form["CallSid"],
-            caller="" if caller.lower() in _WITHHELD else caller,
+            caller="" if _is_withheld(caller) else caller,
             called=called,
             variables=dict(request.query_params),
             goes_on=self._fallback,
@@ -75,6 +80,11 @@ class Webhooks:
         return form
 
 
+def _is_withheld(caller: str) -> bool:
+    number = caller.lower().removeprefix("+")
+    return number in _WITHHELD or number.removeprefix("1") in _WITHHELD
+
+
 async def _form(request: Request) -> list[tuple[str, str]]:
     """Raises Forged: it is too large, or none."""
     body = bytearray()
@@ -89,7 +99,7 @@ async def _form(request: Request) -> list[tuple[str, str]]:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    log.warning("webhook_refused", path=request.url.path, why=str(error))
+    log.warning("webhook_refused", path=request.url.path, why=str(error)[:_TOLD])
     return PlainTextResponse("This is for Twilio's signed requests.\n", status_code=403)
 
 

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -40,6 +40,8 @@ _REMEMBERED = 1000
 """Calls whose streams have ended, until Twilio asks about them."""
 _REASON_BYTES = 123
 """Of a close frame (RFC 6455, section 5.5)."""
+_ASKS_S = 2.0
+"""A program that ends gives Twilio so long to ask how its last calls go on."""
 _LOOK_S = 0.05
 _BUSY, _DRAINED = "busy", "drained"
 
@@ -212,7 +214,12 @@ class TwilioCalls:
         call = asyncio.create_task(self._talk(line), name=f"call-{info.call_id}")
         reading = asyncio.create_task(line.run(), name=f"call-stream-{info.call_id}")
         try:
-            await asyncio.wait([call, reading], return_when=asyncio.FIRST_COMPLETED)
+            limit_s = self._config.max_call_s
+            ends = [call, reading]
+            await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not call.done() and not reading.done():
+                log.warning("call_too_long", call=info.call_id)
+                await _leave(line.hang_up)
             # When the stream was over first, the conversation has things to put in order.
             await asyncio.wait([call], timeout=self._config.goodbye_s)
         finally:
@@ -231,21 +238,16 @@ class TwilioCalls:
         call_id = line.info.call_id
         served = False
         try:
-            async with asyncio.timeout(self._config.max_call_s):
-                await self._converse(line)
+            await self._converse(line)
             served = True
         except TransportClosed:
             served = True
         except CallDeclined as error:
             log.info("call_declined", call=call_id, why=str(error))
-        except TimeoutError:
-            served = True
-            log.warning("call_too_long", call=call_id)
         except Exception as error:
             log.exception("conversation_failed", call=call_id, error=str(error))
         finally:
-            with contextlib.suppress(TransportClosed):
-                await (line.hang_up() if served else line.give_back())
+            await _leave(line.hang_up if served else line.give_back)
 
     def _remember(self, call_id: str, after: After) -> None:
         self._after[call_id] = after
@@ -255,7 +257,10 @@ class TwilioCalls:
     # The end.
 
     async def drain(self) -> None:
-        """Take no more calls, and wait for those that are there; what is left is given back."""
+        """Take no more calls, and wait for those that are there; what is left is given back.
+
+        Twilio still hears from us how all of them go on.
+        """
         self._draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.drain_s):
@@ -263,15 +268,24 @@ class TwilioCalls:
                     await asyncio.sleep(_LOOK_S)
                     self._forget_expired()
                 await self._idle.wait()
-        await asyncio.gather(*(_give_back(line) for line in self._live))
+        await asyncio.gather(*(_leave(line.give_back) for line in self._live))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.goodbye_s):
                 await self._idle.wait()
+        until_s = time.monotonic() + _ASKS_S
+        while self._is_asked and time.monotonic() < until_s:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(_LOOK_S)
+
+    @property
+    def _is_asked(self) -> bool:
+        """Twilio has yet to hear how a call goes on whose caller is still there."""
+        return any(not after.caller_left for after in self._after.values())
 
 
-async def _give_back(line: TwilioTransport) -> None:
+async def _leave(leave: Callable[[], Awaitable[None]]) -> None:
+    """Unless the call is over already."""
     with contextlib.suppress(TransportClosed):
-        await line.give_back()
+        await leave()
 
 
 async def _first_messages(socket: WebSocket) -> messages.StreamStart:

@@ -52,6 +52,8 @@ class After:
     """The number to put the caller through to."""
     failed: bool = False
     """We could not serve it: to the fallback, or an apology. Otherwise it is hung up."""
+    caller_left: bool = False
+    """Nobody is there any more to go on."""
 
 
 class TwilioTransport:
@@ -215,7 +217,7 @@ class TwilioTransport:
             case messages.Dtmf(dtmf=key):
                 self._inbox.put(Digit(key.digit))
             case messages.Stop():
-                self._end(HungUp("Normal Clearing", by_caller=True), After())
+                self._end(HungUp("Normal Clearing", by_caller=True), After(caller_left=True))
 
     async def _play(self, frames: bytes) -> None:
         await self._send(messages.media(self._stream_sid, frames))

@@ -106,16 +106,22 @@ async def test_requests_that_twilio_did_not_sign_are_forbidden(logged: list[Even
 
 async def test_what_is_known_of_a_call(logged: list[EventDict]) -> None:
     script = Script()
-    async with running(script) as network:
-        async with calling(network, "?consent=given") as phone:
-            line = await script.line()
-            assert line.info == CallInfo(
-                phone.call_sid, CALLER, CALLED, {"consent": "given"}, goes_on=False
-            )
-        async with calling(network, caller="Anonymous") as phone:
-            await eventually(lambda: script.transport is not line)
-            again = await script.line()
-            assert again.info.caller == ""
+    async with running(script) as network, calling(network, "?consent=given") as phone:
+        line = await script.line()
+        assert line.info == CallInfo(
+            phone.call_sid, CALLER, CALLED, {"consent": "given"}, goes_on=False
+        )
+
+
+@pytest.mark.parametrize(
+    "caller",
+    ["Anonymous", "restricted", "+266696687", "+7378742833", "+17378742833", "+86282452253"],
+)
+async def test_a_withheld_number_is_none(caller: str) -> None:
+    """Twilio also tells a word as the number that spells it on a telephone's keys."""
+    script = Script()
+    async with running(script) as network, calling(network, caller=caller):
+        assert (await script.line()).info.caller == ""
 
 
 # Streams.
@@ -145,8 +151,10 @@ async def test_streams_that_are_none_of_ours_are_closed(sent: list[str | bytes])
 
 
 async def test_what_strangers_say_is_not_repeated_at_length(logged: list[EventDict]) -> None:
-    async with running(Script()) as network:
+    async with running(Script()) as network, httpx.AsyncClient(trust_env=False) as http:
         await refused(network, json.dumps({"event": "x" * 60_000}))
+        asked = await http.post(f"{network.url}/twilio/voice?{'x' * 50_000}")
+        assert asked.status_code == 403
     assert all(len(repr(entry)) < 500 for entry in logged)
 
 
@@ -280,6 +288,7 @@ class Ends:
         (Ends(cause="failed"), "I am sorry", "+15550122"),
         (Ends(CallDeclined("no_route")), "I am sorry", "+15550122"),
         (Ends(RuntimeError("a defect")), "I am sorry", "+15550122"),
+        (Ends(TimeoutError("a disk")), "I am sorry", "+15550122"),
     ],
 )
 async def test_callers_who_cannot_be_served_are_told_or_put_through(
@@ -396,9 +405,38 @@ async def test_who_drains_waits_and_then_puts_callers_through() -> None:
         assert network.calls.live == 0
 
 
-async def test_no_call_is_endless() -> None:
+async def test_who_drains_waits_until_twilio_has_asked_how_its_calls_go_on() -> None:
+    script = Script()
+    async with running(script, config_for(numbers={"2000": "+15550122"}, drain_s=3.0)) as network:
+        async with calling(network) as phone:
+            line = await script.line()
+            draining = asyncio.create_task(network.calls.drain())
+            await line.transfer("2000")
+            await asyncio.wait_for(phone.over.wait(), 3)
+        await eventually(lambda: network.calls.live == 0)
+        await asyncio.sleep(0.3)  # the way of its question
+        assert not draining.done()
+        told = await network.after(phone.call_sid)
+        assert told.findtext("Dial/Number") == "+15550122"
+        await asyncio.wait_for(draining, 1)
+
+
+async def test_who_drains_does_not_wait_for_questions_that_never_come() -> None:
+    for hangs_up, limit_s in ((True, 1.0), (False, 5.0)):
+        script = Script()
+        async with running(script) as network:
+            async with calling(network) as phone:
+                await script.line()
+                if not hangs_up:
+                    phone._line.transport.abort()
+            await eventually(lambda: network.calls.live == 0)
+            await asyncio.wait_for(network.calls.drain(), limit_s)
+
+
+async def test_no_call_is_endless_and_its_conversation_is_told() -> None:
     script = Script()
     async with running(script, config_for(max_call_s=0.3)) as network:
         async with calling(network) as phone:
             await asyncio.wait_for(phone.over.wait(), 3)
+        assert await script.wait_for(HungUp) == [HungUp("Normal Clearing", by_caller=False)]
         assert [child.tag for child in await network.after(phone.call_sid)] == ["Hangup"]

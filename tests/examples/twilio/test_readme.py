@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from examples.twilio.calls import _START_S, _STRANGERS
+from examples.twilio.calls import _ASKS_S, _START_S, _STRANGERS
 from examples.twilio.config import AudioConfig, TwilioConfig
 from examples.twilio.transport import LARGEST
 
@@ -30,7 +30,7 @@ def test_settings_exist() -> None:
 def test_figures_are_those_of_the_code() -> None:
     assert f"(`audio.lead_ms`, {AudioConfig().lead_ms})" in _TEXT
     assert f"within {_START_S:g} s is closed" in _TEXT and f"{_STRANGERS} at a time" in _TEXT
-    assert f"{LARGEST >> 10} KiB" in _TEXT
+    assert f"{LARGEST >> 10} KiB" in _TEXT and f"Twilio {_ASKS_S:g} s to ask" in _TEXT
 
 
 def test_the_file_beside_the_program_says_the_defaults() -> None:
