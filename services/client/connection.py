@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.datastructures import MultipleValuesError
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from services.shared.protocol.base import Error, Message
 from services.shared.protocol.codec import Codec
@@ -127,10 +128,15 @@ async def first_message(socket: ClientConnection, codec: Codec[M], expected: typ
     """The service's `ready`.
 
     Raises:
-        ServiceError: it sent an error, or something else.
+        ServiceError: it sent an error, something else, or nothing.
     """
-    async with asyncio.timeout(CONNECT_S):
-        message = codec.decode(str(await socket.recv()))
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            message = codec.decode(str(await socket.recv()))
+    except TimeoutError:
+        raise ServiceError(f"the service said nothing within {CONNECT_S:g} s") from None
+    except ConnectionClosed as error:
+        raise ServiceError(f"the service went before its first word: {error}") from None
     if isinstance(message, Error):
         raise ServiceError(message.message, code=message.code, retryable=message.retryable)
     if not isinstance(message, expected):
@@ -142,7 +148,10 @@ def refusal(
     status: int, body: bytes | bytearray, headers: Mapping[str, str] | None = None
 ) -> ServiceError:
     """The exception for an HTTP answer that is not a success."""
-    wait_s = _retry_after_s((headers or {}).get("Retry-After", ""))
+    try:
+        wait_s = _retry_after_s((headers or {}).get("Retry-After", ""))
+    except MultipleValuesError:  # a proxy has added its own
+        wait_s = None
     try:
         fields: dict[str, Any] = json.loads(body)
         return ServiceError(
@@ -163,6 +172,6 @@ def _retry_after_s(told: str) -> float | None:
         return float(told[:_DIGITS])
     try:
         at = parsedate_to_datetime(told)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (at - datetime.now(at.tzinfo)).total_seconds())

@@ -39,7 +39,7 @@ from services.client.sent import SentLog
 from services.client.timeline import Timeline
 from services.shared.audio.pcm import AudioFormat
 from services.shared.audio.pcm import Encoding as PcmEncoding
-from services.shared.protocol.base import ERRORS, Error, ErrorCode
+from services.shared.protocol.base import ERRORS, CloseCode, Error, ErrorCode
 from services.shared.protocol.codec import encode
 
 _EVENTS = 1024
@@ -286,7 +286,8 @@ class ResumingAsrStream:
         address = f"{self._url}?{query}"
         socket = await self._open(address)
         try:
-            async with _closing_unless_used(socket):
+            # A normal closure would end the session, which the next attempt may find.
+            async with _closing_unless_used(socket, failed=CloseCode.GOING_AWAY):
                 resumed = await first_message(socket, self._codec, Resumed)
         except ServiceError as error:
             unknown = error.code == ErrorCode.SESSION_NOT_FOUND
@@ -316,11 +317,14 @@ class ResumingAsrStream:
 
 
 @asynccontextmanager
-async def _closing_unless_used(socket: ClientConnection) -> AsyncIterator[None]:
+async def _closing_unless_used(
+    socket: ClientConnection, failed: CloseCode = CloseCode.NORMAL
+) -> AsyncIterator[None]:
+    """Whoever is cancelled leaves for good."""
     try:
         yield
-    except BaseException:
-        await socket.close()
+    except BaseException as error:
+        await socket.close(failed if isinstance(error, Exception) else CloseCode.NORMAL)
         raise
 
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import pytest
 import structlog
 from structlog.testing import capture_logs
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
@@ -32,6 +32,14 @@ from tests.services.tts.conftest import tones as tts_tones
 
 _READY = encode(Ready(session_id="s", protocol=1, model="m", languages=("en",)))
 _REFUSAL = b'{"type":"error","code":"overloaded","message":"all taken","retryable":true}'
+
+
+def _url(server: Server) -> str:
+    return f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+async def _keep_silent(socket: ServerConnection) -> None:
+    await socket.wait_closed()
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +69,8 @@ def small_asr() -> Iterator[LiveService]:
         ("soon", None),
         ("1.5", None),
         ("²", None),
+        ("Sat, 21 Nov 99999999999999 21:00:00 GMT", None),
+        ("Sat, 21 Nov 2026 21:00:00 +99999999999999", None),
     ],
 )
 def test_what_is_told_of_when_to_come_back(told: str, wait_s: float | None) -> None:
@@ -74,6 +84,18 @@ def test_it_may_be_a_date(ahead_s: int, wait_s: float) -> None:
     error = refusal(502, b"<html>", {"Retry-After": at})
     assert error.code == "http"
     assert error.retry_after_s == pytest.approx(wait_s, abs=2)
+
+
+async def test_who_is_told_two_times_to_wait_hears_why_all_the_same() -> None:
+    def refuse(_connection: ServerConnection, _request: Request) -> Response:
+        headers = Headers([("Retry-After", "2"), ("Retry-After", "5")])
+        return Response(503, "Service Unavailable", headers, _REFUSAL)
+
+    async with serve(_keep_silent, "127.0.0.1", 0, process_request=refuse) as server:
+        with pytest.raises(ServiceError, match="all taken") as caught:
+            async with open_tts(_url(server)):
+                pass
+    assert (caught.value.code, caught.value.retry_after_s) == ("overloaded", None)
 
 
 def test_the_id_of_a_request_goes_along_with_the_key() -> None:
@@ -108,8 +130,7 @@ class Refusing:
 async def refusing(retry_after: str) -> AsyncIterator[tuple[str, Refusing]]:
     service = Refusing(retry_after)
     async with serve(service.lose, "127.0.0.1", 0, process_request=service.refuse) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        yield f"ws://127.0.0.1:{port}", service
+        yield _url(server), service
 
 
 async def test_a_lost_session_comes_back_no_sooner_than_it_is_told() -> None:
@@ -135,6 +156,35 @@ async def test_who_is_told_to_wait_longer_than_there_is_hope_gives_up_at_once() 
         assert time.monotonic() - began < 2.0
     assert len(service.asked_at) == 2
     assert (caught.value.code, caught.value.retry_after_s) == ("connection_lost", 60.0)
+
+
+@pytest.mark.parametrize("code", [None, 1012])
+async def test_a_service_that_goes_before_its_first_word_is_not_reached(code: int | None) -> None:
+    async def vanish(socket: ServerConnection) -> None:
+        if code is None:
+            socket.transport.abort()
+        else:
+            await socket.close(code)
+
+    async with serve(vanish, "127.0.0.1", 0) as server:
+        url = _url(server)
+        for opened in (
+            open_asr(url, Start()),
+            open_asr(url, Start(), reconnect=None),
+            open_tts(url),
+        ):
+            with pytest.raises(ServiceError) as caught:
+                async with opened:
+                    pass
+            assert (caught.value.code, caught.value.retryable) == ("unreachable", True)
+
+
+async def test_a_service_that_says_nothing_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.client.connection.CONNECT_S", 0.2)
+    async with serve(_keep_silent, "127.0.0.1", 0) as server:
+        with pytest.raises(ServiceError, match="said nothing"):
+            async with open_tts(_url(server)):
+                pass
 
 
 async def test_a_service_logs_a_session_under_the_id_that_its_client_gave(

@@ -204,6 +204,24 @@ async def test_a_service_that_says_nothing_more_is_left(asr: LiveService) -> Non
     assert numbers(log) == list(range(1, len(log) + 1))
 
 
+async def test_a_service_that_is_slow_to_resume_is_not_told_that_the_client_leaves(
+    asr: LiveService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, _ = await recognise(asr.ws, [TURNS])
+    async with unreliable(asr.address) as proxy, stream_to(proxy.ws) as stream:
+        monkeypatch.setattr("services.client.connection.CONNECT_S", 0.4)
+        await stream.send_audio(TURNS[:20_000])
+        _, first = await anext(stream.events())
+        proxy.cut()
+        proxy.freeze()
+        hearing = asyncio.create_task(converse(stream, [TURNS[20_000:]]))
+        await eventually(lambda: proxy.connections == 2)
+        await asyncio.sleep(0.6)  # it has not waited longer, and is saying so
+        proxy.thaw()
+        log = await hearing
+    assert told([first, *log]) == told(undisturbed)
+
+
 async def test_it_gives_up(asr: LiveService) -> None:
     options = Reconnect(give_up_s=0.3, first_pause_s=0.05)
     async with unreliable(asr.address) as proxy, stream_to(proxy.ws, options=options) as stream:
