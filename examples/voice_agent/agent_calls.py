@@ -107,7 +107,7 @@ class AgentCalls:
 
         Args:
             reason: one of few words.
-            failed: it could not be connected; else nobody took it.
+            failed: it could not be connected, or served; else nobody took it.
         """
         assigned = self._store.routing.decide(info.called)
         outcome = Outcome.FAILED if failed else Outcome.DECLINED
@@ -122,6 +122,7 @@ class AgentCalls:
         Raises:
             CallDeclined: nobody takes it, or a service has no room for it, and its route names no
                 extension for that.
+            Exception: its agent cannot be had, e.g. a tool of its is missing; that is noted.
         """
         assigned = self._store.routing.decide(transport.info.called)
         if assigned.agent is None:
@@ -133,8 +134,13 @@ class AgentCalls:
             refused = replace(assigned, fallback=fallback, reason=refusal)
             await self._decline(transport, refused, "service")
             return
-        async with self._staff.working(assigned.agent) as colleague:
-            await self._talk(transport, assigned, assigned.agent.id, colleague)
+        async with AsyncExitStack() as stack:
+            try:
+                who = await stack.enter_async_context(self._staff.working(assigned.agent))
+            except Exception:
+                self.refused(transport.info, "agent", failed=True)
+                raise
+            await self._talk(transport, assigned, assigned.agent.id, who)
 
     async def _talk(
         self, transport: CallTransport, assigned: Assignment, version_id: int, who: Colleague

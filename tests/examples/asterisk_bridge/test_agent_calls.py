@@ -246,6 +246,21 @@ async def test_an_agent_that_cannot_work_and_names_nobody_gives_its_calls_back(
     assert (await only_call(settings)).conversation.row.outcome == Outcome.FALLBACK
 
 
+async def test_calls_of_an_agent_whose_tools_cannot_be_made_are_failures(tmp_path: Path) -> None:
+    """A plug-in was removed, say: nobody may lose its calls unseen."""
+    file = written(tmp_path)
+    settings = await hired(file, agent("http://127.0.0.1:1", tools=["removed"]))
+    api = f"http://127.0.0.1:{settings.api.port}"
+    async with opened(file, api="health") as converse, httpx.AsyncClient(trust_env=False) as http:
+        async with calling(converse) as (_, talking):
+            with pytest.raises(ValueError, match="removed"):
+                await talking
+        told = (await http.get(f"{api}/metrics")).text
+    assert 'voice_calls_ended_total{outcome="failed"} 1.0' in told
+    row = (await only_call(settings)).conversation.row
+    assert (row.agent, row.outcome, row.cause) == ("test", Outcome.FAILED, "agent")
+
+
 @pytest.mark.slow
 async def test_a_service_without_room_sends_calls_to_the_fallback_at_once(tmp_path: Path) -> None:
     """The others would wait for it, ringing; the store knows why they were not taken."""
