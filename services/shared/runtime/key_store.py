@@ -8,6 +8,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from services.shared.protocol.codec import describe
 from services.shared.runtime.keys import (
     MIN_IMPORTED,
     KeyFile,
@@ -97,7 +100,10 @@ class KeyStore:
         self._write(*keys, *more)
 
     def _write(self, *keys: KeyRecord) -> None:
-        text = write_key_file(KeyFile(keys=keys))
+        try:
+            text = write_key_file(KeyFile(keys=keys))
+        except ValidationError as error:
+            raise KeyFileError(describe(error)) from None
         parse_key_file(text)
         before = self._file.stat() if self._file.exists() else None
         _write_whole(self._file, text, before)

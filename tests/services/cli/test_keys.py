@@ -14,6 +14,7 @@ from services.cli.keys import app
 from services.shared.runtime.key_store import KeyStore
 from services.shared.runtime.keys import (
     ALL_SCOPES,
+    MAX_KEYS,
     KeyLimits,
     KeyRecord,
     Scope,
@@ -176,6 +177,18 @@ def test_a_plain_list_is_taken_over_with_its_owners(file: Path, tmp_path: Path) 
     plain.write_text("too-short\n", encoding="utf-8")
     short = keys("import", plain, file=file)
     assert (short.exit_code, "too-short" in short.output) == (1, False)
+
+
+def test_a_list_that_makes_no_keys_file_is_told(file: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    for lines, sentence in (
+        (["k" * 30, "k" * 30], "stands there twice"),
+        ([f"{number:030}" for number in range(MAX_KEYS + 1)], "at most 2000"),
+    ):
+        plain.write_text("\n".join(lines), encoding="utf-8")
+        refused = keys("import", plain, file=file)
+        assert refused.exit_code == 1 and not file.exists()
+        assert sentence in re.sub(r"\s+", " ", refused.output)
 
 
 @pytest.mark.parametrize(
