@@ -474,7 +474,9 @@ class Dialogue:
         self._false_barges = 0
 
     def _interrupt_if_speaking(self, now: float, why: str) -> None:
-        if self.has_floor and self._config.barge.enabled and not self.ending.final:
+        """Also when its last word was heard during a pause: the line must not stay paused."""
+        speaks = self.has_floor or self.saying.playback.paused
+        if speaks and self._config.barge.enabled and not self.ending.final:
             self._interrupt(now, why)
 
     def _resume_if_paused(self, now: float) -> None:

@@ -300,6 +300,26 @@ def test_yes_at_the_end_of_a_question_is_a_reply() -> None:
     assert said == ["Shall I book it for you?", "Booked."]
 
 
+def test_a_short_reply_over_the_last_word_is_answered() -> None:
+    """A line that has been given audio ahead plays it to its end also after a pause."""
+    call = VirtualCall(None, says("Which day?"), says("Booked."))
+    call.until_quiet()
+    call.caller_says("A table for two", pending=False)
+    while not (queue := call.dialogue.saying.queue) or not queue[0].audio_ms:
+        call.run(0.02)
+    call.run(0.5)
+    (question,) = call.dialogue.saying.queue
+    call.tell(ev.SpeechBegan())
+    call.tell(ev.Heard(question.id, question.audio_ms, end=True))
+    assert call.all(cmd.Pause) and not call.dialogue.saying.queue
+    call.run(0.5)
+    call.tell(ev.PartialHeard("Tuesday"))
+    call.final("Tuesday.")
+    call.until_quiet()
+    assert call.caller_turns[-1] == "Tuesday."
+    assert call.agent_turns()[-1].spoken == "Booked."
+
+
 def test_who_goes_on_before_the_answer_is_heard_is_answered_once() -> None:
     call = VirtualCall(None, silent, says("Both."))
     call.until_quiet()

@@ -101,6 +101,8 @@ def test_the_line_is_driven_sensibly(
                 cancelled.add(utterance)
             case cmd.Play(utterance):
                 assert utterance not in cancelled
+    barge = call.dialogue.turn.barge
+    assert not paused or (barge and barge.paused), "the line waits for a decision, or not at all"
 
 
 @settings(max_examples=60, deadline=None)
