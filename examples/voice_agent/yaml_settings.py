@@ -50,7 +50,7 @@ def read_settings(kind: type[S], path: Path) -> S:
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ValueError(f"{path}: {'; '.join(wrong)}") from None
-    except (YAMLError, SettingsError, OSError) as error:
+    except (YAMLError, SettingsError, OSError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: {error}") from None
     return settings
 

@@ -53,6 +53,8 @@ def test_the_token_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (f"{URL}\ncalls: {{numbers: {{desk: '2000'}}}}", "'desk' to no number"),
         (f"{URL}\naccount: {{auth_token_file: [secret-in-a-list]}}", r"account\.auth_token_file"),
         (f"{URL}\naccount: [", "twilio.yaml"),
+        ("a sentence", "twilio.yaml"),
+        ("8030: here", "twilio.yaml"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, named: str) -> None:
