@@ -137,28 +137,57 @@ def until(reached: Callable[[], bool], limit_s: float = 5.0) -> None:
 
 
 @dataclass
-class LoopLag:
-    """How late this machine is; :func:`loop_lag` measures."""
+class Lag:
+    """How late this machine is; :func:`loop_lag` and :func:`standstills` measure."""
 
     worst_s: float = 0.0
+    total_s: float = 0.0
+    """All together: by so much whatever was measured meanwhile may be longer."""
+
+    def note(self, due: float) -> None:
+        late_s = max(0.0, time.monotonic() - due)
+        self.worst_s = max(self.worst_s, late_s)
+        self.total_s += late_s
 
 
 @contextlib.asynccontextmanager
-async def loop_lag() -> AsyncIterator[LoopLag]:
+async def loop_lag() -> AsyncIterator[Lag]:
     """The lag of the test's own event loop during the block, for what is judged by the clock."""
-    lag = LoopLag()
+    lag, due = Lag(), time.monotonic()
 
     async def watch() -> None:
+        nonlocal due
         while True:
             due = time.monotonic() + 0.01
             await asyncio.sleep(0.01)
-            lag.worst_s = max(lag.worst_s, time.monotonic() - due)
+            lag.note(due)
 
     watching = asyncio.create_task(watch())
     try:
         yield lag
     finally:
         watching.cancel()
+        lag.note(due)
+
+
+@contextlib.contextmanager
+def standstills() -> Iterator[Lag]:
+    """The lag of a thread that wakes up every 10 ms, for tests without an event loop."""
+    lag, over = Lag(), threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            due = time.monotonic() + 0.01
+            over.wait(0.01)
+            lag.note(due)
+
+    watching = threading.Thread(target=watch, name="standstills")
+    watching.start()
+    try:
+        yield lag
+    finally:
+        over.set()
+        watching.join()
 
 
 async def eventually(reached: Callable[[], bool], limit_s: float = 5.0) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from services.shared.runtime.config import ConfigError, ServerConfig
 from tests.services.asr.client import session
 from tests.services.asr.conftest import Start, tones
 from tests.services.asr.sounds import pcm, tone
-from tests.services.serving import LiveService, serving
+from tests.services.serving import START_S, LiveService, eventually, serving, standstills
 
 FAKE = "engine: {name: fake}\nvad: {name: energy}\nlog: {format: json}\n"
 
@@ -58,7 +59,7 @@ def process(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
 
 
 def _until_ready(address: str) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + START_S
     while time.monotonic() < end:
         try:
             if httpx.get(f"http://{address}/health/ready", trust_env=False).status_code == 200:
@@ -76,14 +77,14 @@ async def test_sigterm_lets_a_live_session_finish(
     async with session(f"ws://{address}") as caller:
         await caller.audio(pcm(tone(400, 1000)))
         running.send_signal(signal.SIGTERM)
-        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(5):
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(15):
             phase = "ready"
             while phase == "ready":
                 phase = (await client.get(f"http://{address}/health/ready")).json()["phase"]
         assert phase == "draining"
         await caller.stop()
         assert caller.text == "w4 w4 w4 w4 w4"
-    assert await asyncio.to_thread(running.wait, 10) == 0
+    assert await asyncio.to_thread(running.wait, 20) == 0
 
 
 @pytest.mark.parametrize(
@@ -119,8 +120,12 @@ def test_a_door_open_to_others_needs_keys() -> None:
 
 
 class SlowEngine(FakeEngine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded = threading.Event()
+
     def load(self) -> None:
-        time.sleep(1.0)
+        assert self.loaded.wait(30)
 
 
 class LoadlessEngine(FakeEngine):
@@ -130,7 +135,8 @@ class LoadlessEngine(FakeEngine):
 
 
 def test_it_lives_at_once_and_is_ready_when_warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services.asr.service, "create_engine", lambda *_: SlowEngine())
+    engine = SlowEngine()
+    monkeypatch.setattr(services.asr.service, "create_engine", lambda *_: engine)
     with serving(create_app(tones()), wait_ready=False) as service:
         live = httpx.get(f"{service.http}/health/live", trust_env=False)
         ready = httpx.get(f"{service.http}/health/ready", trust_env=False)
@@ -138,6 +144,7 @@ def test_it_lives_at_once_and_is_ready_when_warm(monkeypatch: pytest.MonkeyPatch
         assert (live.status_code, ready.status_code) == (200, 503)
         assert ready.json()["phase"] == "starting"
         assert (upload.status_code, upload.json()["code"]) == (503, "overloaded")
+        engine.loaded.set()
         _until_ready(service.address)
 
 
@@ -175,12 +182,14 @@ async def test_metrics_count_what_happened(start_service: Start) -> None:
     assert service.metric("voice_asr_finals_total", suppressed="no") == 1
     assert service.metric("voice_asr_dropped_audio_seconds_total") == 0
     assert service.metric("voice_sessions_opened_total") == 1
-    assert service.metric("voice_sessions") == 0
+    await eventually(lambda: service.metric("voice_sessions") == 0)
 
 
 @pytest.mark.models
 def test_the_default_service_is_ready_in_ten_seconds(model_store: ModelStore) -> None:
     began = time.monotonic()
-    app = create_app(AsrConfig(engine=EngineConfig(short_context="partials")), model_store)
-    with serving(app):
-        assert time.monotonic() - began < 10
+    with standstills() as stood:
+        app = create_app(AsrConfig(engine=EngineConfig(short_context="partials")), model_store)
+        with serving(app):
+            took_s = time.monotonic() - began
+    assert took_s < 10 + stood.total_s

@@ -34,6 +34,7 @@ from tests.services.asr.sounds import (
 )
 from tests.services.serving import LiveService, eventually, serving
 
+pytestmark = pytest.mark.real_time
 FAST = 30.0
 """Times real time, so that audio that is sent at once is understood at once."""
 Start = Callable[..., LiveService]
@@ -47,7 +48,7 @@ def server() -> Iterator[GoogleServer]:
 
 def config(server: GoogleServer, *failover: str, **google: object) -> AsrConfig:
     """Google alone, or with stand-ins."""
-    settings = {"endpoint": server.endpoint, "replay_rate": FAST, "final_timeout_s": 1.0, **google}
+    settings = {"endpoint": server.endpoint, "replay_rate": FAST, "final_timeout_s": 10.0, **google}
     name = {"failover": ["google", *failover]} if failover else {"name": "google"}
     engine = EngineConfig.model_validate({**name, "google": settings})
     return AsrConfig(engine=engine, vad=VadConfig(name="energy"))
@@ -262,7 +263,7 @@ async def test_a_hang_is_noticed_at_the_turns_end(
         await caller.audio(pcm(joined(spoken(said), silence(600))))
         began = time.monotonic()
         final = await caller.hear(Final)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5
         await caller.stop()
     assert (final.text.split(), final.engine) == (said, "fake")
 
@@ -293,7 +294,7 @@ async def test_whisper_takes_over_a_real_sentence(model_store: ModelStore, tmp_p
     name = "confbridge-only-one.flac"
     tape = joined(silence(300), recording(name), silence(1200))
     with google_server(ServiceLimits(rate=1.25 * FAST), understand) as server:
-        settings = config(server, "faster_whisper", final_timeout_s=5.0).model_copy(
+        settings = config(server, "faster_whisper", final_timeout_s=30.0).model_copy(
             update={"vad": VadConfig()}
         )
         app = create_app(settings, model_store)

@@ -19,6 +19,7 @@ from services.shared.runtime.scheduler import QueueFull, Scheduler, SchedulerClo
 from tests.services.asr.bursts import BurstEngine, sentence, spoken
 from tests.services.asr.sounds import joined, silence
 from tests.services.asr.tone_streams import ToneStreams
+from tests.services.serving import eventually
 
 SAID = sentence(12)
 TAPE = joined(silence(200), spoken(SAID), silence(500))
@@ -43,7 +44,7 @@ class Moody(BurstEngine):
 class Setup:
     """Two engines behind one recogniser."""
 
-    def __init__(self, *, limit_s: float = 0.5, streaming_first: bool = True) -> None:
+    def __init__(self, *, limit_s: float = 10.0, streaming_first: bool = True) -> None:
         self.registry = CollectorRegistry()
         self.tones, self.batch = ToneStreams(), Moody()
         scheduler: Scheduler[DecodeRequest, Hypothesis] = Scheduler(
@@ -178,7 +179,9 @@ async def test_other_sessions_begin_with_the_next_engine_until_the_first_is_back
     second.close()
 
 
-async def test_an_engine_that_does_not_answer_is_given_up(setup: Setup) -> None:
+async def test_an_engine_that_does_not_answer_is_given_up() -> None:
+    setup = Setup(limit_s=0.5)
+    await setup.start()
     session = setup.recogniser.new_recognition()
     session.hear(TAPE)
     listen(session, 0)
@@ -191,9 +194,10 @@ async def test_an_engine_that_does_not_answer_is_given_up(setup: Setup) -> None:
     began = time.monotonic()
     final = await ask(session, 0, len(TAPE), final=True)
     assert (texts(final), final.engine) == (SAID, "batch")
-    assert 0.4 < time.monotonic() - began < 1.5
+    assert time.monotonic() - began > 0.4
     assert setup.tones.streams[0].closed
     session.close()
+    await setup.recogniser.close()
 
 
 async def test_when_all_fail_the_last_one_tells(setup: Setup) -> None:
@@ -234,8 +238,7 @@ async def test_a_withdrawn_request_is_withdrawn_from_its_engine(setup: Setup) ->
     answer = session.decode(Decode(1, DecodeRequest(TAPE, final=True), 0))
     await asyncio.sleep(0)
     answer.cancel()
-    await asyncio.sleep(0.05)
-    assert setup.tones.streams[0].closed
+    await eventually(lambda: setup.tones.streams[0].closed)
     assert setup.metric("voice_asr_engine_failures_total", "tones") == 0
     session.close()
 
@@ -248,8 +251,7 @@ async def test_closing_leaves_nothing_behind(setup: Setup) -> None:
     session.decode(Decode(1, DecodeRequest(TAPE, final=True), 0))
     session.decode(Decode(2, DecodeRequest(TAPE, final=False), 0))
     session.close()
-    await asyncio.sleep(0.05)
-    assert asyncio.all_tasks() == before
+    await eventually(lambda: asyncio.all_tasks() == before)
     assert all(stream.closed for stream in setup.tones.streams)
 
 

@@ -60,8 +60,8 @@ async def test_waiting_for_room_ends_when_nothing_moves() -> None:
     tape.push(silence(1000))
     began = time.monotonic()
     await tape.room(1600, 0.05)
-    assert 0.04 < time.monotonic() - began < 1
+    assert 0.04 < time.monotonic() - began < 10
     waiting = asyncio.create_task(tape.room(1600, 5))
     await asyncio.sleep(0)
     tape.advance(14_400)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 4)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -132,6 +133,7 @@ async def test_a_flood_of_small_messages_is_stopped(
     start_tiny: Start, message: str | bytes
 ) -> None:
     live = start_tiny(max_messages_per_s=20)
+    began = time.monotonic()
     async with talk(live, max_queue=None) as client:
         with pytest.raises(ConnectionClosed):
             for _ in range(10_000):
@@ -140,7 +142,7 @@ async def test_a_flood_of_small_messages_is_stopped(
         error, code, echoes = await ending(client)
     assert error is not None
     assert (error.code, code) == (ErrorCode.TOO_MANY_MESSAGES, 1008)
-    assert 90 <= len(echoes) <= 200
+    assert 90 <= len(echoes) <= 120 + 20 * (time.monotonic() - began)
     await still_serves(live)
 
 
@@ -151,6 +153,7 @@ async def test_phone_audio_and_files_are_no_flood(start_tiny: Start) -> None:
             assert await echo(client, b"x" * 160) == 160
 
 
+@pytest.mark.real_time
 async def test_who_sends_nothing_is_let_go(start_tiny: Start) -> None:
     live = start_tiny(idle_s=0.2)
     async with talk(live) as client:

@@ -22,6 +22,7 @@ from services.shared.runtime.scheduler import (
     Scheduler,
     SchedulerClosed,
 )
+from tests.services.serving import eventually
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -449,32 +450,41 @@ async def test_a_batch_is_no_longer_than_predicted_time_allows() -> None:
         time.sleep(0.02 * len(batch))
         return batch
 
-    sizes = []
-    scheduler: Scheduler[str, str] = Scheduler(
-        "test",
-        run,
-        metrics=ModelMetrics(CollectorRegistry()),
-        max_batch=16,
-        batch_cost=lambda _: 1.0,
-        max_batch_s=0.09,
-    )
-    scheduler.start()
-    try:
-        for _ in range(5):  # learns what one costs
-            await scheduler.submit("x")
-        done = await asyncio.gather(*(scheduler.submit("x") for _ in range(20)))
-        sizes = [answer.batch_size for answer in done]
-    finally:
-        assert await scheduler.close()
-    assert 2 <= max(sizes) <= 4
+    async def largest() -> int:
+        scheduler: Scheduler[str, str] = Scheduler(
+            "test",
+            run,
+            metrics=ModelMetrics(CollectorRegistry()),
+            max_batch=16,
+            batch_cost=lambda _: 1.0,
+            max_batch_s=0.09,
+        )
+        scheduler.start()
+        try:
+            for _ in range(5):  # learns what one costs
+                await scheduler.submit("x")
+            done = await asyncio.gather(*(scheduler.submit("x") for _ in range(20)))
+            return max(answer.batch_size for answer in done)
+        finally:
+            assert await scheduler.close()
+
+    for _ in range(5):  # a machine that stands still meanwhile teaches it that one costs more
+        size = await largest()
+        assert size <= 4
+        if size >= 2:
+            return
+    pytest.fail("nothing was batched")
 
 
 async def test_what_is_too_long_for_a_batch_lets_shorter_work_join() -> None:
-    batches = []
+    batches, gate = list[list[int]](), threading.Event()
 
     def run(batch: list[int]) -> list[int]:
         batches.append(batch)
-        time.sleep(0.01 * sum(batch))
+        if batch == [20]:
+            assert gate.wait(10)
+        else:
+            time.sleep(0.05)
         return batch
 
     scheduler: Scheduler[int, int] = Scheduler(
@@ -483,17 +493,19 @@ async def test_what_is_too_long_for_a_batch_lets_shorter_work_join() -> None:
         metrics=ModelMetrics(CollectorRegistry()),
         max_batch=16,
         batch_cost=lambda payload: payload,
-        max_batch_s=0.15,
+        max_batch_s=5.0,
     )
     scheduler.start()
     try:
-        await scheduler.submit(5)  # learns what one costs
+        await scheduler.submit(5)  # learns what one costs: 10 ms, or more on a busy machine
         blocking = scheduler.submit(20)
-        await asyncio.sleep(0.05)
-        await asyncio.gather(blocking, *(scheduler.submit(cost) for cost in (5, 30, 2)))
+        await eventually(lambda: batches[-1] == [20])
+        jobs = [scheduler.submit(cost) for cost in (5, 1000, 2)]
+        gate.set()
+        await asyncio.gather(blocking, *jobs)
     finally:
         assert await scheduler.close()
-    assert batches == [[5], [20], [5, 2], [30]]
+    assert batches == [[5], [20], [5, 2], [1000]]
 
 
 def test_pace_follows_what_batches_take() -> None:
@@ -525,26 +537,34 @@ async def test_work_of_another_class_does_not_lengthen_an_urgent_batch() -> None
 
 
 async def test_jobs_that_trickle_in_are_gathered() -> None:
+    batches = list[list[int]]()
+
+    def run(batch: list[int]) -> list[int]:
+        batches.append(batch)
+        return batch
+
     scheduler: Scheduler[int, int] = Scheduler(
         "test",
-        lambda batch: batch,
+        run,
         metrics=ModelMetrics(CollectorRegistry()),
         max_batch=64,
         gather_s=0.1,
     )
     scheduler.start()
     try:
-        first = await scheduler.submit(0, priority=Priority.URGENT)
+        began = time.monotonic()
+        await scheduler.submit(0, priority=Priority.URGENT)
         later = []
         for number in range(1, 11):
             later.append(scheduler.submit(number, priority=Priority.URGENT))
             await asyncio.sleep(0.002)
-        done = await asyncio.gather(*later)
+        await asyncio.gather(*later)
+        took_s = time.monotonic() - began
     finally:
         assert await scheduler.close()
-    assert [answer.value for answer in done] == list(range(1, 11))
-    assert first.batch_size == 1
-    assert max(answer.batch_size for answer in done) >= 5
+    assert batches[0] == [0]
+    assert [number for batch in batches for number in batch] == list(range(11))
+    assert len(batches) <= 2 + took_s / 0.1, "one each 100 ms, and not one a job"
 
 
 async def test_a_job_after_a_pause_is_not_held_back_by_gathering() -> None:
