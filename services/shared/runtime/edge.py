@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -274,4 +275,9 @@ def _guard_origins(app: FastAPI, allowed: Sequence[str], origins: Origins) -> No
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=EXPOSED,
         )
-    app.add_middleware(OriginCheck, origins=origins, refuse=error_response)
+    app.add_middleware(OriginCheck, origins=origins, refuse=_refused)
+
+
+def _refused(error: ProtocolError) -> ASGIApp:
+    """An answer outside all other middleware, for a client that may still be sending its body."""
+    return BodyLimit(error_response(error), max_bytes=sys.maxsize)

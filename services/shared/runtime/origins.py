@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
@@ -79,7 +78,7 @@ class OriginCheck:
     """ASGI middleware: refuses pages from elsewhere, before the upgrade, with `forbidden`."""
 
     def __init__(
-        self, app: ASGIApp, origins: Origins, refuse: Callable[[ProtocolError], Response]
+        self, app: ASGIApp, origins: Origins, refuse: Callable[[ProtocolError], ASGIApp]
     ) -> None:
         self.app = app
         self.origins = origins

@@ -1,5 +1,7 @@
 """The HTTP edge: one shape of error, a limit to every body, health and metrics."""
 
+import socket
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -62,6 +64,26 @@ def test_an_undeclared_body_over_the_limit_is_refused(
         assert response.status_code == 413, response.text
         assert error_of(response).code is ErrorCode.MESSAGE_TOO_LARGE
         assert client.post("/order", json={"text": "fits"}).json() == 4
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [("Origin: https://evil.example", 403), ("Authorization: Bearer wrong", 401)],
+)
+def test_who_is_refused_is_not_listened_to_for_ever(
+    start_tiny: Start, monkeypatch: pytest.MonkeyPatch, header: str, status: int
+) -> None:
+    monkeypatch.setattr("services.shared.runtime.edge.LINGER_S", 0.3)
+    host, _, port = start_tiny(keys=("red",)).address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sender:
+        head = f"POST /form HTTP/1.1\r\nHost: a\r\n{header}\r\nContent-Length: 1000\r\n\r\n"
+        sender.sendall(head.encode())
+        assert sender.recv(1000).startswith(f"HTTP/1.1 {status} ".encode())
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while time.monotonic() - began < 5:
+                sender.sendall(b"x")
+                time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
