@@ -323,6 +323,7 @@ make_release() { # make_release NAME: complete or not there
         ;;
     esac
   fi
+  step chmod -R u=rwX,go=rX "$release" # what git or uv's cache kept of root's umask; the services read it
   put "$release/.complete" 0644 < <(made_with)
 }
 

@@ -25,8 +25,9 @@ esac
 SH
 program uv <<'SH'
 while [ "$1" != --directory ]; do shift; done
+umask 077 # files of its cache, of which it makes links, have the rights of when they were fetched
 mkdir -p "$2/.venv/bin" && cd "$2/.venv/bin" && ln -s /bin/true python
-printf '#!/bin/sh\nexec %s -m services.cli.main "$@"\n' "$PYTHON" >voice && chmod 755 voice
+printf '#!/bin/sh\nexec %s -m services.cli.main "$@"\n' "$PYTHON" >voice && chmod u+x voice
 SH
 program runuser <<'SH'
 while [ "$1" != -- ]; do shift; done

@@ -93,6 +93,18 @@ def test_each_service_gets_at_its_own_and_changes_no_keys(machine: Machine) -> N
     assert keys.strip() == "640"
 
 
+def test_a_checkout_of_root_alone(machine: Machine) -> None:
+    """Made with the umask 077, which some give to root: what is installed is for all services."""
+    said = machine("""
+        chmod -R go= "$CHECKOUT"
+        install_it >/dev/null
+        as voice-asr voice-services 'cd /opt/voice-services/current &&
+          test -x deploy/run && test -r services/asr/app.py && test -x .venv/bin/voice &&
+          echo "can run"' || true
+    """)
+    assert said.endswith("can run\n"), said
+
+
 def test_an_upgrade_from_the_one_user_of_all(machine: Machine) -> None:
     said = machine("""
         one_user_of_all
@@ -137,6 +149,7 @@ def test_a_backup_restored_as_the_manual_says(machine: Machine) -> None:
     text = (PROJECT / "deploy/README.md").read_text().partition("\n## Backup\n")[2]
     backup, restore = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[:2]
     said = machine(f"""
+        DROP_IN=/etc/systemd/system/voice-asr@8001.service.d
         mkdir "$PLACE/backup" && cd "$CHECKOUT"
         installer install --no-nginx --models none --bridge --asr 8001,8021,8031 >/dev/null
         installer install --tts 8002 >/dev/null
@@ -147,23 +160,30 @@ def test_a_backup_restored_as_the_manual_says(machine: Machine) -> None:
         sqlite3 "$STATE/voice-agent/agent.db" 'create table call (who)' \
           'insert into call values ("ada")'
         chown voice-bridge: "$STATE/voice-agent/agent.db"
+        mkdir -p "$DROP_IN" && echo '[Service]' >"$DROP_IN/override.conf"
         voice() {{ /usr/local/bin/voice "$@"; }}
         voice keys list >"$PLACE/before"
         {backup.replace("/backup/", "$PLACE/backup/")}
+        umask 022
+        stat -c 'kept: %a' "$PLACE"/backup/*
         installer uninstall --purge >/dev/null
+        rm -r "$DROP_IN"
         useradd --system another # from now on ids are others
         {restore.replace("/backup/", "$PLACE/backup/")}
         who_may
         sqlite3 "$STATE/voice-agent/agent.db" 'select "called: " || who from call'
-        stat -c 'database: %U' "$STATE/voice-agent/agent.db"
+        stat -c 'database: %U %a' "$STATE/voice-agent/agent.db"
+        stat -c 'drop-in: %U %a' "$DROP_IN/override.conf"
         stat -c 'record: %U' "$STATE"/{{voices/cv_1,tts/voices/cv_2}}/record
         cat "$ETC/asr.yaml"
         voice keys list | diff "$PLACE/before" - && echo 'the keys of before'
         ls "$STATE/models" | wc -l
     """)
     assert rights(said) == WITH_VOICES
-    for line in ("called: ada", "database: voice-bridge", "limits: {max_sessions: 7}"):
+    for line in ("called: ada", "database: voice-bridge 600", "limits: {max_sessions: 7}"):
         assert line in said
+    assert "drop-in: root 644" in said
+    assert re.findall("kept: (.*)", said) == ["600", "600"]  # keys, and what was said
     assert said.count("record: voice-tts") == 2
     assert "the keys of before" in said and said.splitlines()[-1] == "0"
     (enabled,) = [line.split() for line in said.splitlines() if "systemctl enable" in line]
