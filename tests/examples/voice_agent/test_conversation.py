@@ -8,7 +8,7 @@ import pytest
 from examples.voice_agent.ports import Outcome
 from tests.examples.llm_server import Line, Script, llm_server
 from tests.examples.voice_agent.live_call import GREETING, agent, calling, tone
-from tests.services.serving import LiveService
+from tests.services.serving import LiveService, eventually
 
 LONG = "One, two, three, four, five, six, seven, eight, nine, ten."
 
@@ -112,5 +112,4 @@ async def test_nothing_is_left_behind(asr: LiveService, tts: LiveService) -> Non
         for _ in range(3):
             async with calling(agent(url), asr.ws, tts.ws) as call:
                 await call.agent_begins()
-        await asyncio.sleep(0.05)
-        assert asyncio.all_tasks() == before
+        await eventually(lambda: asyncio.all_tasks() == before)

@@ -395,8 +395,7 @@ async def test_cancelling_the_reader_ends_the_request(answer: Answer) -> None:
                 pass
 
         reading = asyncio.create_task(read())
-        await asyncio.sleep(0.1)
-        assert server.open_connections == 1
+        await eventually(lambda: server.open_connections == 1)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading

@@ -95,5 +95,5 @@ async def test_a_balancer_that_hears_of_no_instance_is_as_good_as_silent(
 async def test_a_proxy_that_keeps_the_page_to_itself_refuses_nothing(health: Health) -> None:
     health.status = 404
     async with Readiness({"asr": health.url}, every_s=0.02) as readiness:
-        await asyncio.sleep(0.2)
+        await until(lambda: health.asked >= 3)
         assert readiness.refusal is None

@@ -160,6 +160,7 @@ async def test_a_call_without_hearing_is_given_back_at_once(house: House) -> Non
         assert call.line.given_back and call.line.answered_at is None
         (why,) = reasons(call)
         assert "ASR" in why and "midnight UTC" in why
+    await eventually(lambda: house.refused > 0)
     assert house.refused == 1
 
 

@@ -99,7 +99,7 @@ async def bridge_without_asterisk(vitals: Vitals) -> AsyncIterator[None]:
             raise AssertionError("Asterisk is there")
 
     running = asyncio.create_task(run())
-    await asyncio.sleep(0.1)
+    await until(lambda: vitals.checks)
     yield
     running.cancel()
     await asyncio.wait([running])

@@ -13,6 +13,7 @@ from examples.asterisk_bridge.config import MediaConfig
 from examples.asterisk_bridge.media.rtp import RtpMedia
 from examples.asterisk_bridge.media.rtp_packets import RtpPacket, parse
 from examples.voice_agent.transport import AudioIn, MarkPlayed, TransportClosed
+from tests.services.serving import eventually
 
 
 class Line:
@@ -66,7 +67,7 @@ async def test_silence_is_sent_at_the_pace_of_speech() -> None:
         await line.receive(1)
         began = time.monotonic()
         packets = await line.receive(25)
-        assert time.monotonic() - began == pytest.approx(0.5, abs=0.1)
+        assert 0.4 < time.monotonic() - began < 1.0
     assert {packet.payload for packet in packets} == {b"\xff" * 160}
     steps = [
         ((after.sequence - before.sequence) & 0xFFFF, (after.timestamp - before.timestamp))
@@ -85,6 +86,7 @@ async def test_linear_audio_is_big_endian_on_the_wire() -> None:
         assert packet.payload_type == 118
         assert packet.payload == samples.astype(">i2").tobytes()
         line.send(1, samples.astype(">i2").tobytes(), payload_type=118)
+        await eventually(lambda: bool(line.heard))
         await line.receive(2)
     assert line.heard == samples.tobytes()
 
@@ -93,7 +95,8 @@ async def test_loss_and_disorder_keep_the_time() -> None:
     async with connected() as line:
         for number in (10, 12, 11, 14, 15):
             line.send(number, bytes([number]) * 160)
-        await line.receive(8)
+        await eventually(lambda: b"\x0f" in line.heard)
+        await line.receive(2)
     expected = [bytes([number]) * 160 for number in (10, 11, 12)]
     expected += [b"\xff" * 160, *(bytes([number]) * 160 for number in (14, 15))]
     assert line.heard == b"".join(expected)
@@ -107,7 +110,8 @@ async def test_keys_and_strangers_are_not_heard() -> None:
         line.peer.sendto(b"rubbish", (line.host, line.port))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.sendto(RtpPacket(0, 4, 0, 7, b"\x04" * 160).encode(), (line.host, line.port))
-        await line.receive(6)
+        await eventually(lambda: b"\x03" in line.heard and line.media.strangers == 2)
+        await line.receive(2)
     assert line.heard == b"\x01" * 160 + b"\x03" * 160
     assert line.media.strangers == 2
 

@@ -1,6 +1,5 @@
 """What clients of the management API can do."""
 
-import asyncio
 import re
 import time
 from pathlib import Path
@@ -120,7 +119,7 @@ async def test_recordings_are_given_whole_and_in_ranges(api: Api) -> None:
         consent="given", recording=recording.name
     )
     await until(lambda: api.store.journal.backlog == (0, 0))
-    await asyncio.sleep(0.2)
+    await until(lambda: not api.store.recordings._writing)
     whole = await api.http.get(path)
     assert (whole.headers["content-type"], whole.content[:4]) == ("audio/wav", b"RIFF")
     part = await api.http.get(path, headers={"Range": "bytes=44-143"})

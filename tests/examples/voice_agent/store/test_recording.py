@@ -1,6 +1,7 @@
 """Both sides of a call in one file, where they were heard."""
 
 import asyncio
+import contextlib
 import os
 import time
 import wave
@@ -16,6 +17,7 @@ from examples.voice_agent.store.config import RecordingConfig
 from examples.voice_agent.store.recordings import Recordings
 from examples.voice_agent.store.timeline import Samples, StereoTimeline
 from services.shared.audio.pcm import AudioFormat, Encoding
+from tests.services.serving import eventually
 
 RATE = 8000
 
@@ -138,8 +140,14 @@ async def test_a_recording_can_be_played_while_it_goes_on(tmp_path: Path) -> Non
     pcm = AudioFormat(Encoding.PCM_S16LE, RATE)
     async with Recordings(config) as recordings, recordings.open("one", pcm) as recording:
         recording.caller(tone(4000, 5).tobytes(), time.monotonic() + 4)
-        await asyncio.sleep(0.8)
-        assert frames_in(tmp_path) == [2 * RATE]
+
+        def playable() -> list[int]:
+            with contextlib.suppress(EOFError, wave.Error):  # it is just being begun
+                return frames_in(tmp_path)
+            return []
+
+        await eventually(lambda: playable() != [])
+        assert playable() == [2 * RATE]
 
 
 async def test_who_refuses_is_not_kept(tmp_path: Path) -> None:
@@ -147,7 +155,7 @@ async def test_who_refuses_is_not_kept(tmp_path: Path) -> None:
     config = RecordingConfig(folder=tmp_path)
     async with Recordings(config) as recordings, recordings.open("one", pcm) as recording:
         recording.caller(tone(4000, 5).tobytes(), time.monotonic() + 4)
-        await asyncio.sleep(0.7)
+        await eventually(lambda: any(tmp_path.rglob("*.wav")))
         recording.discard()
         recording.caller(tone(1000, 5).tobytes(), time.monotonic() + 5)
     assert frames_in(tmp_path) == []
@@ -159,7 +167,7 @@ async def test_a_disk_that_cannot_be_written_ends_the_recording_only(tmp_path: P
     pcm = AudioFormat(Encoding.PCM_S16LE, RATE)
     async with Recordings(config) as recordings, recordings.open("one", pcm) as recording:
         recording.caller(tone(1000, 5).tobytes(), time.monotonic() + 1)
-        await asyncio.sleep(0.7)
+        await eventually(lambda: recording.failure is not None)
         recording.caller(tone(1000, 5).tobytes(), time.monotonic() + 1)
     assert recording.failure is not None
 
