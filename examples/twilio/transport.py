@@ -190,7 +190,7 @@ class TwilioTransport:
         try:
             async with asyncio.timeout(_SEND_S):
                 await self._socket.close(_NORMAL_CLOSURE)
-        except (RuntimeError, TimeoutError):
+        except (WebSocketDisconnect, RuntimeError, TimeoutError):
             log.debug("stream_was_closed", call=self._info.call_id)
 
     def _take(self, message: Mapping[str, Any]) -> None:
