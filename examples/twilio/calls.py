@@ -219,7 +219,7 @@ class TwilioCalls:
             await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             if not call.done() and not reading.done():
                 log.warning("call_too_long", call=info.call_id)
-                await _leave(line.hang_up)
+                await _leave(line.cut_off)
             # When the stream was over first, the conversation has things to put in order.
             await asyncio.wait([call], timeout=self._config.goodbye_s)
         finally:

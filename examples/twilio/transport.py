@@ -184,6 +184,11 @@ class TwilioTransport:
         failed = cause == "failed" and not self._answered  # else we have said so ourselves
         await self._leave(HungUp("Normal Clearing", by_caller=False), After(failed=failed))
 
+    async def cut_off(self) -> None:
+        """End a call that took too long."""
+        self._check()
+        await self._leave(HungUp("the call took too long", by_caller=False), After())
+
     async def _leave(self, event: HungUp, after: After) -> None:
         """Twilio goes on as soon as the stream is closed."""
         self._end(event, after)

@@ -435,5 +435,5 @@ async def test_no_call_is_endless_and_its_conversation_is_told() -> None:
     async with running(script, config_for(max_call_s=0.3)) as network:
         async with calling(network) as phone:
             await asyncio.wait_for(phone.over.wait(), 3)
-        assert await script.wait_for(HungUp) == [HungUp("Normal Clearing", by_caller=False)]
+        assert await script.wait_for(HungUp) == [HungUp("the call took too long", by_caller=False)]
         assert [child.tag for child in await network.after(phone.call_sid)] == ["Hangup"]
