@@ -206,6 +206,8 @@ class ResumingAsrStream:
 
     async def _take(self, at: float, message: ServerMessage) -> None:
         if isinstance(message, Ack):
+            if self._moving:
+                return  # of the session that is over; the handover has told it
             async with self._changed:
                 try:
                     self._sent.acknowledge(message.received)

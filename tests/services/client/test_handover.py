@@ -5,11 +5,24 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from services.asr.app import create_app
-from services.asr.messages import Encoding, Final, Handover, ServerMessage, Start, Stopped
+from services.asr.messages import (
+    Ack,
+    Encoding,
+    Final,
+    Flush,
+    Handover,
+    Ready,
+    ServerMessage,
+    Start,
+    Stop,
+    Stopped,
+)
 from services.client.connection import ServiceError
 from services.shared.models.store import ModelStore
+from services.shared.protocol.codec import encode
 from services.shared.runtime.config import ServerConfig
 from tests.services.asr.conftest import tones
 from tests.services.asr.sounds import joined, opus_packets, pcm, silence, tone
@@ -79,6 +92,7 @@ async def test_a_handover_between_turns_cannot_be_told_from_none() -> None:
     assert (stopped.received_ms, stopped.dropped_ms) == (3700, 0)
 
 
+@pytest.mark.real_time
 async def test_a_speaker_who_does_not_stop_loses_no_word() -> None:
     hertz = [400 + 100 * index for index in range(8)]
     sound = pcm(joined(*(tone(each, 400) for each in hertz), silence(700)))
@@ -125,3 +139,35 @@ async def test_samples_that_are_cut_in_two_cannot_go_on_elsewhere() -> None:
         with pytest.raises(ServiceError) as caught:
             await hearing
     assert (caught.value.code, caught.value.retryable) == ("shutting_down", True)
+
+
+async def test_an_acknowledgement_behind_the_handover_is_of_no_account() -> None:
+    """Services before this one could still tell a count that the handover had told already."""
+    heard: list[list[str | bytes]] = []
+
+    async def serve_one(socket: ServerConnection) -> None:
+        heard.append([])
+        await socket.send(encode(Ready(session_id="s", protocol=1, model="m", languages=("en",))))
+        first = len(heard) == 1
+        async for message in socket:
+            heard[-1].append(message)
+            if first and len(heard[0]) == 3:
+                done = Handover(event=1, received=2, received_ms=20, speech_ms=0, dropped_ms=0)
+                await socket.send(encode(done))
+                await socket.send(encode(Ack(received=2)))
+                await socket.close(1012)
+                return
+            if message == encode(Stop()):
+                stopped = Stopped(event=1, received_ms=40, speech_ms=0, dropped_ms=0)
+                await socket.send(encode(stopped))
+                return
+
+    async with serve(serve_one, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        async with stream_to(url, Start()) as stream:
+            log = await converse(stream, [b"a" * 640, b"b" * 640])
+    [stopped] = [message for message in log if isinstance(message, Stopped)]
+    assert stopped.received_ms == 60
+    (start, *rest), again = heard
+    assert rest[0] == b"a" * 640
+    assert again == [start, b"b" * 640, encode(Flush()), encode(Stop())]
