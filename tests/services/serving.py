@@ -153,7 +153,7 @@ class Lag:
 @contextlib.asynccontextmanager
 async def loop_lag() -> AsyncIterator[Lag]:
     """The lag of the test's own event loop during the block, for what is judged by the clock."""
-    lag, due = Lag(), time.monotonic()
+    lag, due = Lag(), time.monotonic() + 0.01
 
     async def watch() -> None:
         nonlocal due

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -240,14 +241,14 @@ async def test_a_file_counts_as_a_session(start_service: Start) -> None:
 
 
 async def test_work_stops_when_the_client_hangs_up(start_service: Start) -> None:
-    service = start_service(400)
-    long = wav_bytes(tone(400, 300_000), RATE)  # 11 pieces, 4.4 s of work
+    service = start_service(800)
+    long = wav_bytes(tone(400, 300_000), RATE)  # 11 pieces, 8.8 s of work
     with pytest.raises(httpx.ReadTimeout):
         async with httpx.AsyncClient(trust_env=False, timeout=1.5) as client:
             await client.post(f"{service.http}/v1/transcribe", files={"file": ("a", long)})
     left = time.monotonic()
-    await eventually(lambda: service.lifecycle.sessions == 0, 3)
-    assert time.monotonic() - left < 2
+    await eventually(lambda: service.lifecycle.sessions == 0)
+    assert time.monotonic() - left < 5
     await unharmed(service)
 
 
@@ -286,9 +287,11 @@ class BrokenEngine(FakeEngine):
         super().__init__()
         self.error: Exception | None = error
         self.hang_s = hang_s
+        self.released = threading.Event()
 
     def transcribe(self, requests: list[DecodeRequest]) -> list[Hypothesis | Exception]:  # type: ignore[override]
-        time.sleep(self.hang_s)
+        if self.hang_s:
+            self.released.wait(self.hang_s)
         if self.error is not None:
             raise self.error
         return super().transcribe(requests)
@@ -311,12 +314,13 @@ async def test_an_engine_that_fails(start_service: Start, error: Exception, sent
 
 
 async def test_an_engine_that_hangs(start_service: Start) -> None:
-    engine = BrokenEngine(hang_s=1.5)
+    engine = BrokenEngine(hang_s=20.0)
     service = start_service(engine_is=engine, engine_timeout_s=0.3)
     began = time.monotonic()
     told(await post(service), ErrorCode.ENGINE_FAILED)
-    assert time.monotonic() - began < 1.4
+    assert time.monotonic() - began < 10
     engine.hang_s = 0
+    engine.released.set()
     await eventually(lambda: service.lifecycle.owners[2].busy_for() == 0)
     await unharmed(service)
 
@@ -328,6 +332,7 @@ async def test_a_transcript_that_takes_too_long(start_service: Start) -> None:
     await eventually(lambda: service.lifecycle.sessions == 0)
 
 
+@pytest.mark.real_time
 async def test_live_callers_go_before_files(start_service: Start) -> None:
     service = start_service(300)
     upload = asyncio.create_task(post(service, wav_bytes(tone(400, 110_000), RATE)))

@@ -113,6 +113,7 @@ async def test_it_degrades_in_order_refuses_and_recovers(start_service: Start) -
     assert await refused(service) is None
 
 
+@pytest.mark.real_time
 async def test_a_long_queue_costs_no_final(start_service: Start) -> None:
     """Each waits for longer than a decode may take; only a model that hangs is given up."""
     engine = StarvedEngine()

