@@ -45,6 +45,8 @@ class Registry:
         self._late_s = late_s
         self._note_refused = note_refused
         self._calls: dict[str, Call] = {}
+        self._leaving: set[str] = set()
+        """Channels of callers who are being sent away; each is noted once."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -132,7 +134,9 @@ class Registry:
             late_ms = round(self._late_s() * 1000)
             log.warning("call_refused", outcome=outcome, calls=len(self._calls), late_ms=late_ms)
             self._spawn(self._send_away(channel.id, outcome), f"refuse-{channel.id}")
-            self._note_refused(channel, args, outcome)
+            if channel.id not in self._leaving:  # else a sweep has seen it, too
+                self._note_refused(channel, args, outcome)
+            self._leaving.add(channel.id)
             return
         call = self._make_call(channel, args)
         self._calls[channel.id] = call
@@ -169,6 +173,8 @@ class Registry:
             pass
         except AriError as error:
             log.error("fallback_failed", channel=channel_id, why=str(error))
+        finally:
+            self._leaving.discard(channel_id)
 
     async def _hang_up(self, channel_id: str) -> None:
         try:

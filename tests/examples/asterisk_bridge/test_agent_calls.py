@@ -289,6 +289,7 @@ async def test_calls_that_found_the_bridge_full_or_leaving_are_counted_and_in_th
         async with Ari(config.ari) as ari:
             bridge = Bridge(full, ari, _no_media, converse)
             bridge.registry.on_start(arriving("1.7"))
+            bridge.registry.on_start(arriving("1.7"))  # as a sweep that sees it, too
             await bridge.registry.drain()
             bridge.registry.on_start(arriving("1.8"))
             await bridge.registry.stop()
