@@ -181,7 +181,8 @@ async def test_streams_that_say_nothing_are_closed_and_in_nobodys_way() -> None:
     script = Script()
     async with running(script) as network:
         began = time.monotonic()
-        silent = [await network.stream(signed=False) for _ in range(_STRANGERS)]
+        opening = (network.stream(signed=False) for _ in range(_STRANGERS))
+        silent = await asyncio.gather(*opening)
         async with network.stream(signed=False) as one_more:
             with pytest.raises(ConnectionClosed) as caught:
                 await one_more.recv()
