@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from services.asr.event_log import EventLog
 from services.asr.links import Links
-from services.asr.messages import Ack, Handover, Resumed, SessionEvent
+from services.asr.messages import Ack, Handover, Resumed, SessionEvent, Stopped
 from services.shared.protocol.base import CloseCode, Error, ErrorCode, ProtocolError
 from services.shared.protocol.codec import encode
 from services.shared.runtime.connection import ClientGone, Connection
@@ -113,8 +113,8 @@ class Link:
                 connection.send(message)
             return
         assert isinstance(message, SessionEvent | Error)
-        if isinstance(message, Handover):
-            self._told = message.received
+        if isinstance(message, Handover | Stopped):
+            self._told = self._received  # no acknowledgement comes behind the last word
         text = self._log.append(message)
         if connection is not None:
             try:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from websockets.exceptions import InvalidStatus
 
 from services.asr.link import Link
-from services.asr.messages import Final, Handover, Ready, Resumed, SpeechStarted
+from services.asr.messages import Ack, Final, Handover, Ready, Resumed, SpeechStarted, Stopped
 from services.shared.protocol.base import Error, ErrorCode
 from services.shared.runtime.config import ServerConfig
 from services.shared.runtime.lifecycle import Phase
@@ -160,15 +160,16 @@ async def test_a_handover_that_was_lost_on_its_way_is_fetched(start_service: Sta
     await eventually(lambda: not service.running, 10)
 
 
-async def test_nothing_is_acknowledged_behind_the_handover(
-    start_service: Start, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("last", [Handover, Stopped])
+async def test_nothing_is_acknowledged_behind_the_last_word(
+    start_service: Start, monkeypatch: pytest.MonkeyPatch, last: type[Handover | Stopped]
 ) -> None:
-    """Its count has told it, and who goes on elsewhere counts anew."""
+    """It has told the count, and who goes on elsewhere counts anew."""
     send = Link.send
 
     def send_as_the_clock_ticks(link: Link, message: BaseModel) -> None:
         send(link, message)
-        if isinstance(message, Handover):
+        if isinstance(message, last):
             link.acknowledge(time.monotonic() + 7200)
 
     monkeypatch.setattr(Link, "send", send_as_the_clock_ticks)
@@ -178,9 +179,13 @@ async def test_nothing_is_acknowledged_behind_the_handover(
         await caller.audio(TURN)
         await caller.hear(Final)
         await caller.audio(bytes(640))  # not acknowledged for an hour
-        service.terminate()
-        await goodbye(caller)
-    assert [type(message) for message in caller.log[-2:]] == [Handover, Error]
+        if last is Stopped:
+            await caller.say(type="stop")
+        else:
+            service.terminate()
+        await caller.closed()
+    assert last in map(type, caller.log)
+    assert [message for message in caller.log[-2:] if isinstance(message, Ack)] == []
 
 
 async def test_a_file_that_outlives_the_drain_is_for_another_instance(
