@@ -17,7 +17,7 @@ def document_errors(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         told = without_errors()  # the same one each time
-        schemas = told["components"]["schemas"]
+        schemas = told.setdefault("components", {}).setdefault("schemas", {})
         for name in _FRAMEWORKS:
             schemas.pop(name, None)
         schemas[ErrorTold.__name__] = ErrorTold.model_json_schema()

@@ -55,6 +55,7 @@ def test_the_walk_finds_them_all(api: Api) -> None:
 def test_health_alone_is_health_alone(api: Api) -> None:
     app = create_app(api.store, ApiConfig(), only_health=True)
     assert set(routes(app.routes)) - OPEN == {("GET", "/metrics")}
+    assert set(app.openapi()["paths"]) == {"/health/live", "/health/ready", "/metrics"}
 
 
 @pytest.mark.parametrize("key", WRONG.values(), ids=WRONG)
