@@ -41,8 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     registry = CollectorRegistry()
     app = create_app(agent, services, max_calls=given.max_calls, registry=registry)
-    with _metrics(given.metrics_port, registry):
-        uvicorn.run(app, host=given.host, port=given.port, ws_max_size=1 << 16, log_level="warning")
+    settings = {"host": given.host, "port": given.port, "log_level": "warning"}
+    try:
+        with _metrics(given.metrics_port, registry):
+            uvicorn.run(app, ws_max_size=1 << 16, **settings)
+    except OSError as error:
+        sys.stderr.write(f"port {given.metrics_port}: {error}\n")
+        return 1
     return 0
 
 

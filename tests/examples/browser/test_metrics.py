@@ -1,6 +1,7 @@
 """The program tells Prometheus of its calls, apart from the page, which is for everybody."""
 
 import asyncio
+import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from examples.browser.__main__ import main
 from services.cli.processes import free_port
 
 
@@ -56,6 +58,13 @@ async def test_a_call_that_came_to_nothing_is_counted(tmp_path: Path) -> None:
     assert 'voice_calls_declined_total{reason="busy"} 1.0' in lines
     assert "voice_calls 0.0" in lines
     assert any(line.startswith("voice_event_loop_lag_seconds_count ") for line in lines)
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert main(["--metrics-port", port, "--port", "0"]) == 1
+    assert f"port {port}: " in capsys.readouterr().err
 
 
 async def _say_nothing(
