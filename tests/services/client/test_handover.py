@@ -19,6 +19,8 @@ from services.asr.messages import (
     Start,
     Stop,
     Stopped,
+    TurnMode,
+    TurnOptions,
 )
 from services.client.connection import ServiceError
 from services.shared.models.store import ModelStore
@@ -92,12 +94,13 @@ async def test_a_handover_between_turns_cannot_be_told_from_none() -> None:
     assert (stopped.received_ms, stopped.dropped_ms) == (3700, 0)
 
 
-@pytest.mark.real_time
 async def test_a_speaker_who_does_not_stop_loses_no_word() -> None:
     hertz = [400 + 100 * index for index in range(8)]
     sound = pcm(joined(*(tone(each, 400) for each in hertz), silence(700)))
+    patient = TurnOptions(mode=TurnMode.SILENCE, silence_ms=4000)  # a busy machine makes pauses
+    start = START.model_copy(update={"turn": patient})
     async with two_instances() as instances:
-        async with stream_to(instances.ws) as stream:
+        async with stream_to(instances.ws, start) as stream:
             hearing = asyncio.create_task(converse(stream, chunks_of(sound, [640]), 0.02))
             await asyncio.sleep(0.8)
             instances.terminate_the_first()
@@ -107,7 +110,7 @@ async def test_a_speaker_who_does_not_stop_loses_no_word() -> None:
     order = [int(word[1:]) for word in texts]
     # Cut in the middle of a sound, words may come twice or be of two sounds, but none is missing.
     assert set(order) >= {each // 100 for each in hertz}
-    assert sum(final.turn_end for final in finals(log)) == 3, "the last one answers the flush"
+    assert sum(final.turn_end for final in finals(log)) == 2, "the last one answers the flush"
     stopped = log[-1]
     assert isinstance(stopped, Stopped)
     assert (stopped.received_ms, stopped.dropped_ms) == (len(sound) // 32, 0)

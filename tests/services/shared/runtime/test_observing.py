@@ -103,6 +103,7 @@ def test_nothing_that_a_client_invents_becomes_a_label(start_tiny: Start) -> Non
 def test_machines_that_ask_all_the_time_fill_no_log(logged: Logged) -> None:
     for path in ("/health/live", "/health/ready", "/metrics", "/nowhere"):
         get(logged.live, path)
+    until(lambda: len(logged.lines("request")) == 4)
     told = [(line["route"], line["log_level"]) for line in logged.lines("request")]
     quiet = [(path, "debug") for path in ("/health/live", "/health/ready", "/metrics")]
     assert told == [*quiet, ("unknown", "info")]
