@@ -186,6 +186,12 @@ give() { # give USER:GROUP PATH: with all that is in it, if something there is a
   [[ -z $(find "$path" ! \( -user "${1%:*}" -group "${1#*:}" \) -print -quit) ]] || step chown -R "$1" "$path"
 }
 
+open_to_group() { # open_to_group PATH: it may read all that is in it
+  local path
+  path=$(readlink -f "$1")
+  [[ -z $(find "$path" \( ! -perm -g=r -o -type d ! -perm -g=x \) -print -quit) ]] || step chmod -R g+rX "$path"
+}
+
 user_of() { # user_of tts@: until 2026-11 it was the administrator for all of them
   sed -n 's/^User=//p' "$units/voice-$1.service" 2>/dev/null || true
 }
@@ -205,6 +211,7 @@ share_out() { # to the users that the units name
   for path in "$state" "$cache"; do belongs "$admin:$admin" 0710 "$path"; done
   for path in "$state/keys.json" "$state/token-secret"; do belongs "$admin:$keyring" 0640 "$path"; done
   give "$admin:$admin" "$state/models"
+  open_to_group "$state/models"
   for kind in asr tts; do belongs "root:voice-$kind" 0640 "$etc/$kind.yaml"; done
   for path in "$etc"/*.env "$etc"/*.options; do belongs root:root 0600 "$path"; done
   bridge_user=$(user_of bridge)

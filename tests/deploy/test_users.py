@@ -105,6 +105,21 @@ def test_a_checkout_of_root_alone(machine: Machine) -> None:
     assert said.endswith("can run\n"), said
 
 
+def test_models_put_there_by_hand_are_for_the_services(machine: Machine) -> None:
+    said = machine("""
+        install_it >/dev/null
+        mkdir "$STATE/models/large" && touch "$STATE/models/large/weights"
+        chmod -R go= "$STATE/models"
+        install_it >/dev/null
+        as voice-tts voice-services 'cat $STATE/models/large/weights && echo "can read"' || true
+        echo 'again:'
+        install_it
+    """)
+    before, _, again = said.partition("again:")
+    assert before.endswith("can read\n"), said
+    assert "chmod" not in again
+
+
 def test_an_upgrade_from_the_one_user_of_all(machine: Machine) -> None:
     said = machine("""
         one_user_of_all
