@@ -107,7 +107,7 @@ def assert_a_whole_turn(collector: Collector, turn: Collected) -> None:
     assert final.attributes["turn_end"] is True
     told = {"vad_wait_ms", "queue_ms", "decode_ms", "turn_model_ms", "total_ms", "batch_size"}
     assert told <= set(final.attributes)
-    assert final.seconds == pytest.approx(final.attributes["total_ms"] / 1000, abs=0.01)
+    assert final.seconds == pytest.approx(final.attributes["total_ms"] / 1000, abs=0.05)
 
 
 async def test_a_synthesis_has_a_span_for_each_context_and_segment(

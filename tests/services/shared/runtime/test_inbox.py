@@ -55,7 +55,7 @@ async def test_a_full_inbox_holds_the_sender_back() -> None:
         async with asyncio.timeout(0.05):
             await inbox.put(b"y")
     assert await inbox.take(100) == [b"x" * 10]
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await inbox.put(b"y")
 
 
@@ -74,7 +74,7 @@ async def test_the_taker_waits_for_something() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     await inbox.put("flush")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         assert await waiting == "flush"
 
 
@@ -85,7 +85,7 @@ async def test_the_taker_may_wait_for_more_audio_but_not_past_a_message() -> Non
     await asyncio.sleep(0.01)
     assert not waiting.done() and not inbox.ready
     await inbox.put(b"de")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         assert await waiting == [b"abc", b"de"]
         waiting = asyncio.create_task(inbox.take(100, at_least=4))
         await inbox.put(b"f")
@@ -98,5 +98,5 @@ async def test_waiting_for_more_than_fits_is_no_deadlock() -> None:
     inbox: Inbox[str] = Inbox(4)
     waiting = asyncio.create_task(inbox.take(100, at_least=50))
     await inbox.put(b"abcd")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         assert await waiting == [b"abcd"]
