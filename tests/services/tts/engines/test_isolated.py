@@ -203,7 +203,7 @@ def test_a_process_that_is_lost_again_and_again_stays_down(start: Start) -> None
     for number in range(4):
         with pytest.raises(EngineLost):
             words(engine, f"{number} DIE")
-    until(lambda: "stays down" in (engine.trouble() or ""), 5)
+    until(lambda: "stays down" in (engine.trouble() or ""), 15)
     assert len(restarts) == 3
     with pytest.raises(EngineError, match="lost 4 times within 600 s") as caught:
         words(engine, "hello")
@@ -238,7 +238,7 @@ def test_a_restart_that_fails_counts_as_a_loss(start: Start, tmp_path: Path) -> 
     engine = start(fuse=fuse)
     fuse.touch()
     worker_of(engine).kill()
-    until(lambda: "stays down" in (engine.trouble() or ""), 15)
+    until(lambda: "stays down" in (engine.trouble() or ""), 45)
 
 
 @pytest.mark.parametrize(
