@@ -1,4 +1,4 @@
-"""What of our own code only the garbage collector would free."""
+"""What of a service only the garbage collector would free."""
 
 import gc
 from collections import Counter
@@ -15,9 +15,8 @@ _SOURCES = str(Path(services.__file__).parent)
 
 @contextmanager
 def uncollected() -> Iterator[Counter[str]]:
-    """Count what was left in cycles within the block: our types, and frames of our functions.
-
-    Libraries leave a few objects of their own a connection, but nothing that holds ours.
+    """Count what was left in cycles within the block: our types and the server's, and frames of our
+    functions. Clients, which run in the same process here, leave a few objects a connection.
     """
     found: Counter[str] = Counter()
     gc.collect()
@@ -58,4 +57,5 @@ def _name(found: object) -> str | None:
         ours = found.f_code.co_filename.startswith(_SOURCES)
         return found.f_code.co_qualname if ours else None
     module = type(found).__module__  # not of the object: it may be a proxy
-    return f"{module}.{type(found).__qualname__}" if module.startswith("services.") else None
+    named = module.startswith(("services.", "uvicorn."))
+    return f"{module}.{type(found).__qualname__}" if named else None
