@@ -16,6 +16,8 @@ _FETCH_S = 600
 """Time limit of tests marked `models` while the default models still have to be fetched."""
 
 _TRIES = 3
+_RAN = "ran"
+"""Property of a report: how often its test ran."""
 _STOOD_STILL_S = 0.1
 
 
@@ -39,9 +41,11 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if item.get_closest_marker("real_time") is None or not isinstance(item, pytest.Function):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for _ in range(_TRIES):
+    for ran in range(1, _TRIES + 1):
         with standstills() as stood:
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        for report in reports:
+            report.user_properties.append((_RAN, ran))
         if stood.worst_s < _STOOD_STILL_S or not any(report.failed for report in reports):
             break
         item._initrequest()  # its fixtures are set up anew
@@ -49,6 +53,20 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell which tests needed more than one try."""
+    reports = [each for category in terminalreporter.stats.values() for each in category]
+    ran = {
+        report.nodeid: times
+        for report in reports
+        for what, times in getattr(report, "user_properties", ())
+        if what == _RAN
+    }
+    for test, times in ran.items():
+        if times > 1:
+            terminalreporter.write_line(f"RAN {times} TIMES, the machine stood still: {test}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
