@@ -18,6 +18,9 @@ def _tone(rate: int, seconds: float, hertz: float = 440) -> Floats:
     return (0.3 * np.sin(2 * np.pi * hertz * times)).astype(np.float32)
 
 
+_BLOCK = 1 << 20
+
+
 def _mux(
     container: str,
     codec: str,
@@ -34,9 +37,11 @@ def _mux(
         assert isinstance(stream, AudioStream)
         stream.layout = layout
         samples = np.stack([_tone(rate, seconds)] * channels)
-        frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
-        frame.sample_rate, frame.pts = rate, 0
-        output.mux(stream.encode(frame))
+        for begin in range(0, samples.shape[1], _BLOCK):
+            block = np.ascontiguousarray(samples[:, begin : begin + _BLOCK])
+            frame = av.AudioFrame.from_ndarray(block, "fltp", layout)
+            frame.sample_rate, frame.pts = rate, begin
+            output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return file.getvalue()
 
