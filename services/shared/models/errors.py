@@ -4,6 +4,7 @@
     ├── UnknownModel      an id that the catalogue does not have
     ├── ModelMissing      never downloaded
     ├── ModelCorrupt      there, but not what the catalogue says
+    ├── ModelUnreadable   there, but this user may not read it
     └── DownloadError     could not be fetched; `code` says why
 
 Each formats itself as one sentence that says what to do.
@@ -43,6 +44,15 @@ class ModelCorrupt(ModelError):
         )
         self.model_id = model_id
         self.problem = problem
+
+
+class ModelUnreadable(ModelError):
+    def __init__(self, model_id: str, path: object) -> None:
+        super().__init__(
+            f"model {model_id} is there, but this process may not read {path}; as the owner of the "
+            "files, `chmod -R go+rX` their folder"
+        )
+        self.model_id = model_id
 
 
 class DownloadCode(StrEnum):

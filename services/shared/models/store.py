@@ -22,7 +22,12 @@ from services.shared.models.catalogue import (
     Sha256,
     load_catalogue,
 )
-from services.shared.models.errors import ModelCorrupt, ModelError, ModelMissing
+from services.shared.models.errors import (
+    ModelCorrupt,
+    ModelError,
+    ModelMissing,
+    ModelUnreadable,
+)
 
 MANIFEST = ".manifest.json"
 _CHUNK = 1 << 20
@@ -81,13 +86,18 @@ class ModelStore:
         """The folder of a model that is there, by the quick check.
 
         Raises:
-            UnknownModel, ModelMissing, ModelCorrupt: one sentence that says what to run.
+            UnknownModel, ModelMissing, ModelCorrupt, ModelUnreadable: one sentence that says what
+                to run.
         """
         folder = self.path(model_id)
-        if not folder.is_dir():
-            raise ModelMissing(model_id, self.root)
-        if problem := self._problem(model_id):
-            raise ModelCorrupt(model_id, problem)
+        try:
+            if not folder.is_dir():
+                raise ModelMissing(model_id, self.root)
+            self._open_all(model_id)
+            if problem := self._problem(model_id):
+                raise ModelCorrupt(model_id, problem)
+        except PermissionError as error:
+            raise ModelUnreadable(model_id, error.filename) from None
         return folder
 
     def verify(self, model_id: str, on_bytes: BytesDone | None = None) -> None:
@@ -121,6 +131,13 @@ class ModelStore:
         except OSError as error:
             raise ModelError(f"model {model_id} cannot be removed: {error}") from error
         return True
+
+    def _open_all(self, model_id: str) -> None:
+        """Raises PermissionError; what is not there is another problem."""
+        folder = self.path(model_id)
+        for name in (MANIFEST, *(file.path for file in self.catalogue.get(model_id).files)):
+            with suppress(FileNotFoundError), (folder / name).open("rb"):
+                pass
 
     def _problem(self, model_id: str) -> str | None:
         entry, folder = self.catalogue.get(model_id), self.path(model_id)

@@ -1,4 +1,8 @@
 import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,12 @@ from services.shared.models.catalogue import (
     ModelFile,
     ModelKind,
 )
-from services.shared.models.errors import ModelCorrupt, ModelMissing, UnknownModel
+from services.shared.models.errors import (
+    ModelCorrupt,
+    ModelMissing,
+    ModelUnreadable,
+    UnknownModel,
+)
 from services.shared.models.store import ModelStatus, ModelStore, default_root
 
 CONTENT = {"model.bin": b"weights" * 100, "config.json": b"{}"}
@@ -91,6 +100,41 @@ def test_a_deleted_file_is_seen_at_once(store: ModelStore) -> None:
 
     with pytest.raises(ModelCorrupt, match=r"config\.json is missing"):
         store.require("tiny")
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Root reads all: be nobody meanwhile."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("closed", ["", "model.bin", ".manifest.json"])
+def test_what_this_user_may_not_read_is_said(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as root:  # pytest's own folder is closed to others
+        Path(root).chmod(0o755)
+        store = ModelStore(Path(root) / "models", made_catalogue())
+        fill(store.path("tiny"))
+        store.verify("tiny")
+        shut = store.path("tiny") / closed
+        mode = shut.stat().st_mode
+        shut.chmod(0)
+        try:
+            with (
+                somebody_else(),
+                pytest.raises(ModelUnreadable, match=r"chmod -R go\+rX") as caught,
+            ):
+                store.require("tiny")
+        finally:
+            shut.chmod(mode)
+        assert str(shut) in str(caught.value)
+        assert store.require("tiny") == store.path("tiny")
 
 
 def test_flipped_bytes_are_seen_by_verify_and_remembered(store: ModelStore) -> None:
