@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.tts.engines.base import EngineUnavailable
@@ -68,9 +68,14 @@ def one_space(ids: list[int], space: int) -> list[int]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(text=TEXTS)
+@example(text="z z")
 def test_tokens_are_those_of_nemo(model: NemoFastPitch, text: str) -> None:
     ours = Tokeniser(model.table, model.pronouncer).encode(text)
-    theirs = model.model.parse(text, normalize=False)[0].tolist()
+    try:
+        theirs = model.model.parse(text, normalize=False)[0].tolist()
+    except IndexError:  # NeMo's IPA tokeniser, of several words whose letters it knows none of
+        assert set(ours) <= {model.table.space}
+        return
     assert list(ours) == one_space(theirs, model.table.space)
 
 
