@@ -46,7 +46,7 @@ class Registry:
         self._note_refused = note_refused
         self._calls: dict[str, Call] = {}
         self._leaving: set[str] = set()
-        """Channels of callers who are being sent away; each is noted once."""
+        """Channels of callers who are being sent away."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -127,16 +127,15 @@ class Registry:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _admit(self, channel: Channel, args: tuple[str, ...]) -> None:
-        if channel.id in self._calls:
+        if channel.id in self._calls or channel.id in self._leaving:  # told by event and by sweep
             return
         if self._draining or self._is_full:
             outcome = Outcome.DRAINED if self._draining else Outcome.BUSY
             late_ms = round(self._late_s() * 1000)
             log.warning("call_refused", outcome=outcome, calls=len(self._calls), late_ms=late_ms)
-            self._spawn(self._send_away(channel.id, outcome), f"refuse-{channel.id}")
-            if channel.id not in self._leaving:  # else a sweep has seen it, too
-                self._note_refused(channel, args, outcome)
             self._leaving.add(channel.id)
+            self._spawn(self._send_away(channel.id, outcome), f"refuse-{channel.id}")
+            self._note_refused(channel, args, outcome)
             return
         call = self._make_call(channel, args)
         self._calls[channel.id] = call
