@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -41,13 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     registry = CollectorRegistry()
     app = create_app(agent, services, max_calls=given.max_calls, registry=registry)
-    settings = {"host": given.host, "port": given.port, "log_level": "warning"}
-    try:
-        with _metrics(given.metrics_port, registry):
-            uvicorn.run(app, ws_max_size=1 << 16, **settings)
-    except OSError as error:
-        sys.stderr.write(f"port {given.metrics_port}: {error}\n")
-        return 1
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_metrics(given.metrics_port, registry))
+        except OSError as error:
+            sys.stderr.write(f"port {given.metrics_port}: {error}\n")
+            return 1
+        uvicorn.run(app, host=given.host, port=given.port, ws_max_size=1 << 16, log_level="warning")
     return 0
 
 
