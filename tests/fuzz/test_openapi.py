@@ -88,7 +88,6 @@ def conforms(operation: Operation, inputs: int, unfit: Set[str] = UNFIT) -> set[
 
     @settings(
         max_examples=inputs,
-        deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.generate],

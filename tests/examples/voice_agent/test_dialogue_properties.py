@@ -66,7 +66,7 @@ def _play(scripts: list[Script], steps: list[tuple[ev.Event, float]]) -> Virtual
     return call
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(SCRIPTS), min_size=1, max_size=4), STEPS)
 def test_every_call_ends_and_is_told_once(
     scripts: list[Script], steps: list[tuple[ev.Event, float]]
@@ -79,7 +79,7 @@ def test_every_call_ends_and_is_told_once(
     assert call.dialogue.saying.queue == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(SCRIPTS), min_size=1, max_size=4), STEPS)
 def test_the_line_is_driven_sensibly(
     scripts: list[Script], steps: list[tuple[ev.Event, float]]
@@ -105,7 +105,7 @@ def test_the_line_is_driven_sensibly(
     assert not paused or (barge and barge.paused), "the line waits for a decision, or not at all"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(EARLY, st.sampled_from([0.0, 0.1, 0.5, 3.0])), max_size=25))
 def test_nothing_is_done_while_the_turn_may_go_on(steps: list[tuple[ev.Event, float]]) -> None:
     call = _play([calls("does"), calls("ends"), says("Fine.")], steps)
@@ -113,7 +113,7 @@ def test_nothing_is_done_while_the_turn_may_go_on(steps: list[tuple[ev.Event, fl
     assert not call.all(cmd.Play)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(SCRIPTS), min_size=1, max_size=4), STEPS)
 def test_what_a_model_is_told_is_well_formed(
     scripts: list[Script], steps: list[tuple[ev.Event, float]]
@@ -134,7 +134,7 @@ def test_what_a_model_is_told_is_well_formed(
         assert not wanted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(SCRIPTS), min_size=1, max_size=4), STEPS)
 def test_what_was_heard_begins_what_was_written(
     scripts: list[Script], steps: list[tuple[ev.Event, float]]

@@ -134,7 +134,7 @@ async def test_an_answer_with_its_usage() -> None:
     }
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(cuts=st.lists(st.integers(1, 2000), max_size=15))
 async def test_the_network_may_cut_anywhere(cuts: list[int]) -> None:
     raw = b"".join(GREETING)

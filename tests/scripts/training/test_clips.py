@@ -29,7 +29,7 @@ def test_margins_end_where_the_recording_ends() -> None:
     assert len(clip.samples) / RATE == pytest.approx(1.0, abs=0.01)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.001, 0.9))
 def test_every_loudness_becomes_the_same_and_nothing_clips(loud: float) -> None:
     levelled, before = level(tone(1.0, RATE, loud), SETTINGS)

@@ -32,7 +32,7 @@ signals = st.lists(
 
 
 @given(signals)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_it_goes_step_by_step_and_not_faster_than_it_may(
     signal: list[tuple[float, float]],
 ) -> None:
@@ -51,7 +51,7 @@ def test_it_goes_step_by_step_and_not_faster_than_it_may(
 
 
 @given(signals)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_whatever_was_it_gives_all_back_when_finals_are_punctual(
     signal: list[tuple[float, float]],
 ) -> None:
@@ -60,7 +60,7 @@ def test_whatever_was_it_gives_all_back_when_finals_are_punctual(
 
 
 @given(signals)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_whatever_was_it_refuses_when_finals_are_very_late(
     signal: list[tuple[float, float]],
 ) -> None:

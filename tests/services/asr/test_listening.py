@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.asr.listening import Ear, Heard, Hearing, Listener, check_audio
@@ -56,7 +56,6 @@ def test_a_flush_tells_of_half_a_sample_and_forgets_it() -> None:
     assert len(again.samples) == FRAME_SAMPLES
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=8), st.sampled_from([8000, 16_000]))
 def test_chunking_changes_neither_samples_nor_probabilities(sizes: list[int], rate: int) -> None:
     data = pcm(joined(silence(70), tone(400, 150), silence(33)), "pcm_s16le", rate)

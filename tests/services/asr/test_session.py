@@ -691,7 +691,7 @@ def check_coverage(call: Rehearsal, script: Sequence[Step]) -> None:
 
 
 @given(script=steps, answers=answers, chunks=chunkings, mode=modes, late=st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_the_contract_holds_whenever_the_models_answer(
     script: list[Step], answers: list[Answer], chunks: list[int], mode: TurnMode, late: bool
 ) -> None:
@@ -731,7 +731,7 @@ def check_listening(call: Rehearsal) -> None:
 
 
 @given(script=steps, answers=answers, chunks=chunkings, mode=modes, late=st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_contract_holds_for_engines_that_listen_along(
     script: list[Step], answers: list[Answer], chunks: list[int], mode: TurnMode, late: bool
 ) -> None:
@@ -758,7 +758,7 @@ def is_judge(job: Decode | Judge) -> bool:
 @given(
     script=steps, chunks=chunkings, mode=modes, unanswered=st.sampled_from([is_partial, is_judge])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_finals_wait_for_no_partial_and_no_turn_model(
     script: list[Step],
     chunks: list[int],
@@ -776,7 +776,7 @@ def test_finals_wait_for_no_partial_and_no_turn_model(
 
 
 @given(script=steps, chunks=chunkings, mode=modes, delay_s=st.sampled_from([0.0, 0.3]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_turn_ends_though_all_models_fail(
     script: list[Step], chunks: list[int], mode: TurnMode, delay_s: float
 ) -> None:
@@ -792,7 +792,7 @@ def test_every_turn_ends_though_all_models_fail(
 
 
 @given(script=steps, first=chunkings, second=chunkings)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_chunks_do_not_matter(script: list[Step], first: list[int], second: list[int]) -> None:
     script = [step for step in script if step[0] != "wait"]
     start = SILENCE.model_copy(update={"partials": False})
@@ -870,7 +870,7 @@ def test_a_partial_that_waits_is_withdrawn() -> None:
     chunks=chunkings,
     mode=modes,
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_contract_holds_however_much_is_saved(
     script: list[Step], answers: list[Answer], chunks: list[int], mode: TurnMode
 ) -> None:
@@ -927,7 +927,7 @@ def test_departing_after_stop_ends_as_the_client_wished() -> None:
     mode=st.sampled_from(list(TurnMode)),
     chunk=st.integers(100, 4000),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_whenever_it_departs_every_word_is_in_a_final(
     parts: list[tuple[int, bool]], delay_s: float, mode: TurnMode, chunk: int
 ) -> None:

@@ -235,7 +235,6 @@ async def test_every_raw_encoding_is_heard(
 
 @settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=12))

@@ -109,7 +109,6 @@ cuts = st.lists(
 @pytest.mark.slow
 @settings(
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(cuts=cuts, sizes=st.lists(st.integers(81, 9000), min_size=1, max_size=5))

@@ -212,7 +212,7 @@ texts = st.lists(st.tuples(words, gaps), max_size=60).map(
 fragments = st.lists(st.integers(min_value=1, max_value=40), min_size=1, max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(texts, fragments, st.integers(min_value=2, max_value=120))
 def test_fragmentation_changes_nothing_and_nothing_is_lost(
     text: str, sizes: list[int], max_characters: int

@@ -220,7 +220,7 @@ async def test_an_impatient_listener_is_not_held_back_by_a_patient_one() -> None
             speech.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(["open", "step", "close", "refresh"]), max_size=25))
 def test_whoever_comes_and_goes_the_rest_hear_everything(
     actions: list[str],

@@ -59,7 +59,6 @@ steps = st.builds(
 @pytest.mark.slow
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(script=st.lists(steps, max_size=25))

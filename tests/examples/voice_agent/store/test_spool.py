@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.voice_agent.store.records import Row
@@ -15,7 +15,6 @@ def rows(first: int, count: int, text: str = "") -> list[Row]:
     return [Row("events", {"seq": first + n, "text": text}) for n in range(count)]
 
 
-@settings(deadline=None)  # it writes files
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=20), st.text(max_size=20))
 def test_rows_come_out_as_they_went_in(steps: list[tuple[int, bool]], text: str) -> None:
     """Also across processes."""

@@ -24,7 +24,7 @@ def heard(audio_format: AudioFormat, chunks: list[bytes]) -> tuple[Floats, int]:
     return np.concatenate([*parts, tail]), leftover
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     audio_format=FORMATS,
     cuts=st.lists(st.integers(0, 4000), max_size=12).map(sorted),

@@ -27,7 +27,7 @@ def decibels(samples: npt.NDArray[np.floating]) -> float:
     return float(20 * np.log10(np.sqrt(np.mean(np.square(samples, dtype=np.float64))) + 1e-12))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rate_in=st.sampled_from(RATES),
     rate_out=st.sampled_from(RATES),

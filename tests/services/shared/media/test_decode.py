@@ -289,9 +289,7 @@ def test_ffmpeg_keeps_quiet(make_file: MakeFile, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr() == ("", "")
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from([kind for kind in KINDS if kind[1] != "vorbis"]),
     cut=st.floats(0, 1),

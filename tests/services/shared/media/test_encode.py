@@ -96,7 +96,7 @@ def test_bytes_come_early_and_the_header_once(file_format: FileFormat) -> None:
         assert data.count(magic) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     file_format=st.sampled_from(list(FileFormat)),
     lengths=st.lists(st.integers(0, 3000), max_size=8).filter(lambda lengths: sum(lengths) > 1),

@@ -40,7 +40,7 @@ def test_blocks_of_the_opus_track() -> None:
     assert packets.pre_skip == 312
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 6000), max_size=20).map(sorted), live=st.booleans())
 def test_chunking_changes_nothing(make_file: MakeFile, cuts: list[int], live: bool) -> None:
     data = make_file(

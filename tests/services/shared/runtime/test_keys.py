@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.shared.runtime.keys import (
@@ -95,14 +95,12 @@ RECORDS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(RECORDS, max_size=4, unique_by=(lambda key: key.id, lambda key: key.sha256)))
 def test_what_is_written_is_read(keys: list[KeyRecord]) -> None:
     file = KeyFile(keys=tuple(keys))
     assert parse_key_file(write_key_file(file)) == file
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_keys_or_a_sentence(text: str) -> None:
     try:

@@ -1,7 +1,7 @@
 """Whose web pages are served."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.shared.runtime.origins import Origins, checked_origin
@@ -72,7 +72,6 @@ def test_without_keys_a_name_that_is_made_to_mean_this_machine_is_not_believed()
     assert not unlocked.permits("http://localhost.evil.example", "localhost.evil.example")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60), st.booleans())
 def test_headers_may_hold_anything(origin: str, host: str, locked: bool) -> None:
     Origins((APP,), locked=locked).permits(origin, host)

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.shared.protocol.base import ErrorCode, ProtocolError
@@ -33,7 +33,6 @@ def test_a_token_is_charged_with_its_key_and_is_not_renewed() -> None:
     assert (token.used(Use.AUDIO_S, 3 * DAY), key.used(Use.AUDIO_S, 3 * DAY)) == (60, 0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 50), max_size=40), st.floats(0, 100), st.floats(0, 100))
 def test_nobody_gets_more_than_the_smaller_limit(
     amounts: list[float], first: float, second: float

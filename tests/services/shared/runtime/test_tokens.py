@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import jwt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.shared.runtime.keys import KeyRecord, Scope, new_key
@@ -31,7 +31,6 @@ ALLOWANCES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(SCOPES, st.integers(1, MAX_TTL_S), st.integers(0, MAX_TTL_S), ALLOWANCES)
 def test_a_token_says_what_it_was_signed_to_say(
     scopes: frozenset[Scope], ttl_s: int, later_s: int, allowance: Allowance
@@ -49,7 +48,6 @@ def test_a_token_says_what_it_was_signed_to_say(
             TOKENS.read(text, KEY, NOW + later_s)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_token_that_was_changed_is_none(data: st.DataObject) -> None:
     text, ticket = TOKENS.sign(KEY, frozenset({Scope.ASR}), 60, NOW)
@@ -71,7 +69,6 @@ def decoded(token: str) -> bytes | None:
         return None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300) | st.from_regex(r"[\w-]{0,80}\.[\w-]{0,80}\.[\w-]{0,80}"))
 def test_any_other_text_is_no_token(text: str) -> None:
     key_id_in(text)

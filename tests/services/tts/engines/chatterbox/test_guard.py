@@ -81,7 +81,7 @@ def test_a_token_twice_is_the_end() -> None:
 
 
 @pytest.mark.chatterbox
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 10_000), count=st.integers(7, 40), drift=st.floats(0.3, 1.5))
 @example(seed=830, count=7, drift=1.0)  # the first two tokens are equal: no repetition yet
 def test_its_rules_are_the_library_s(

@@ -14,9 +14,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
 
-PROPERTY = settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PROPERTY = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TOKENS = tuple(np.random.default_rng(5).integers(0, 6561, 70).tolist())
 FRAMES = 2
 

@@ -66,7 +66,7 @@ def one_space(ids: list[int], space: int) -> list[int]:
     return [space, *inner, space]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS)
 @example(text="z z")
 def test_tokens_are_those_of_nemo(model: NemoFastPitch, text: str) -> None:
